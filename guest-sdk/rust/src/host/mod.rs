@@ -1,0 +1,13 @@
+//! The host's side of a [`Context`](crate::Context): the real one in a sandbox, a recording one in native tests.
+
+#[cfg(target_arch = "wasm32")]
+mod sandbox;
+#[cfg(target_arch = "wasm32")]
+pub(crate) use sandbox::Host;
+
+#[cfg(not(target_arch = "wasm32"))]
+mod recorder;
+#[cfg(not(target_arch = "wasm32"))]
+pub(crate) use recorder::Host;
+#[cfg(not(target_arch = "wasm32"))]
+pub use recorder::{LogLine, Recorded};

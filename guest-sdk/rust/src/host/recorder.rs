@@ -1,0 +1,171 @@
+//! A host for native tests: it answers as it is told and keeps what the task does.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::attempt::Attempt;
+use crate::context::{CheckpointError, Context, Level, StopReason};
+use crate::payload::{Format, Payload};
+
+/// The host of native tests.
+#[derive(Debug, Default)]
+pub(crate) struct Host {
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    stop: Option<(u32, StopReason)>,
+    checkpoint_error: Option<CheckpointError>,
+    recorded: Recorded,
+}
+
+/// What a task did to its host.
+#[derive(Debug, Clone, Default, PartialEq)]
+#[non_exhaustive]
+pub struct Recorded {
+    /// Each fraction and its note, in order.
+    pub progress: Vec<(f64, String)>,
+    /// Each line that went through [`Context::log`], in order.
+    pub log: Vec<LogLine>,
+    /// The checkpoint as it stands.
+    pub checkpoint: Option<Payload>,
+}
+
+/// One line of an attempt's log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogLine {
+    /// How much it matters.
+    pub level: Level,
+    /// The line.
+    pub message: String,
+    /// Its named values.
+    pub fields: Vec<(String, String)>,
+}
+
+impl Host {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn progress(&self, fraction: f64, note: &str) {
+        self.state()
+            .recorded
+            .progress
+            .push((fraction, note.to_owned()));
+    }
+
+    pub(crate) fn stop_requested(&self) -> Option<StopReason> {
+        let mut state = self.state();
+        let (polls_left, reason) = state.stop.as_mut()?;
+        if *polls_left == 0 {
+            return Some(*reason);
+        }
+        *polls_left -= 1;
+        None
+    }
+
+    pub(crate) fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        let state = self.state();
+        state
+            .checkpoint_error
+            .clone()
+            .map_or_else(|| Ok(state.recorded.checkpoint.clone()), Err)
+    }
+
+    pub(crate) fn save_checkpoint(&self, saved: Payload) -> Result<(), CheckpointError> {
+        let mut state = self.state();
+        if let Some(error) = state.checkpoint_error.clone() {
+            return Err(error);
+        }
+        state.recorded.checkpoint = Some(saved);
+        Ok(())
+    }
+
+    pub(crate) fn emit(&self, level: Level, message: &str, fields: &[(String, String)]) {
+        let line = LogLine {
+            level,
+            message: message.to_owned(),
+            fields: fields.to_vec(),
+        };
+        self.state().recorded.log.push(line);
+    }
+}
+
+/// For native tests: a context without a host. Not there in a sandbox.
+impl Context {
+    /// The first of five attempts, with no headers, no checkpoint and nobody who asks to stop.
+    pub fn for_test() -> Self {
+        let attempt = Attempt {
+            id: "00000000-0000-7000-8000-000000000000".to_owned(),
+            task: String::new(),
+            queue: "default".to_owned(),
+            number: 1,
+            max_attempts: 5,
+            delivery: 1,
+            enqueued_at: SystemTime::UNIX_EPOCH,
+            soft_time_limit: None,
+            hard_time_limit: Duration::from_secs(60),
+            headers: Vec::new(),
+            attributes: Vec::new(),
+        };
+        Self {
+            attempt,
+            host: Host::default(),
+        }
+    }
+
+    /// The same with other facts about the attempt: `ctx.with_attempt(|attempt| attempt.number = 2)`.
+    #[must_use]
+    pub fn with_attempt(mut self, change: impl FnOnce(&mut Attempt)) -> Self {
+        change(&mut self.attempt);
+        self
+    }
+
+    /// The same with a header of the producer's.
+    #[must_use]
+    pub fn with_header(self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        let header = (name.into(), value.into());
+        self.with_attempt(|attempt| attempt.headers.push(header))
+    }
+
+    /// The same, asked to stop from the beginning.
+    #[must_use]
+    pub fn with_stop(self, reason: StopReason) -> Self {
+        self.with_stop_after(0, reason)
+    }
+
+    /// The same, asked to stop once the task has asked `polls` times whether it is.
+    #[must_use]
+    pub fn with_stop_after(self, polls: u32, reason: StopReason) -> Self {
+        self.host.state().stop = Some((polls, reason));
+        self
+    }
+
+    /// The same with a checkpoint that an earlier attempt has saved.
+    ///
+    /// Panics when the value has no JSON form.
+    #[must_use]
+    pub fn with_checkpoint<T: Serialize + ?Sized>(self, state: &T) -> Self {
+        match Payload::encode(state, Format::Json) {
+            Ok(saved) => self.host.state().recorded.checkpoint = Some(saved),
+            Err(misfit) => panic!("{misfit}"),
+        }
+        self
+    }
+
+    /// The same, whose checkpoints can neither be read nor kept.
+    #[must_use]
+    pub fn with_checkpoint_error(self, error: CheckpointError) -> Self {
+        self.host.state().checkpoint_error = Some(error);
+        self
+    }
+
+    /// What the task did so far.
+    pub fn recorded(&self) -> Recorded {
+        self.host.state().recorded.clone()
+    }
+}
