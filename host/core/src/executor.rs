@@ -1,0 +1,204 @@
+//! The executor's seam: from a task's name to something that runs one attempt in isolation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::watch;
+
+use crate::clock::Timestamp;
+use crate::ids::{Digest, EnvelopeId};
+use crate::module_store::DeployedTask;
+use crate::names::{HeaderName, QueueName, TaskName};
+use crate::outcome::{Failure, Outcome};
+use crate::payload::Payload;
+use crate::policy::Limits;
+use crate::record::{LogLine, Usage};
+
+/// Knows how to run tasks.
+#[async_trait]
+pub trait Executor: Send + Sync {
+    /// What runs this task: the active deployment's module, or the pinned one. A task that no deployment has is a
+    /// value, said only after the store was asked and answered (S4).
+    async fn resolve(
+        &self,
+        task: &TaskName,
+        pinned: Option<Digest>,
+    ) -> Result<Resolution, ExecutorError>;
+
+    /// Looks for changed deployments now; otherwise that is done by itself within 2 s (M3).
+    async fn refresh(&self) -> Result<(), ExecutorError>;
+}
+
+/// What became of looking a task up.
+#[derive(Clone)]
+pub enum Resolution {
+    /// It can be run.
+    Ready(Arc<dyn Program>),
+    /// It cannot: `unknown-task` or `module-unavailable`.
+    Refused(Failure),
+}
+
+/// A task's compiled module, ready to be run any number of times.
+#[async_trait]
+pub trait Program: Send + Sync {
+    /// The task with its policy in force.
+    fn task(&self) -> &DeployedTask;
+
+    /// The module that it runs on.
+    fn digest(&self) -> Digest;
+
+    /// Runs one attempt in a fresh sandbox. An `Err` is a host fault and charges nothing.
+    async fn run(&self, run: Run) -> Result<Execution, ExecutorError>;
+}
+
+/// Our machinery failed, not the task.
+#[derive(Debug, thiserror::Error)]
+#[error("{operation}")]
+pub struct ExecutorError {
+    operation: String,
+    #[source]
+    source: Option<Box<dyn std::error::Error + Send + Sync>>,
+}
+
+impl ExecutorError {
+    /// What was attempted and failed.
+    pub fn new(operation: impl Into<String>) -> Self {
+        Self {
+            operation: operation.into(),
+            source: None,
+        }
+    }
+
+    /// The same with its cause.
+    pub fn because(mut self, source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+}
+
+/// One attempt to be run.
+pub struct Run {
+    /// What the guest is told of it.
+    pub facts: AttemptFacts,
+    /// What the guest is given.
+    pub payload: Payload,
+    /// What it may use.
+    pub limits: Limits,
+    /// Whether it is to stop.
+    pub stop: StopSignal,
+    /// What it can ask of the host.
+    pub context: Arc<dyn AttemptContext>,
+}
+
+/// What a guest is told of its attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AttemptFacts {
+    /// The envelope: the same on every attempt.
+    pub id: EnvelopeId,
+    /// The task.
+    pub task: TaskName,
+    /// The queue that the envelope was claimed from.
+    pub queue: QueueName,
+    /// 1 for the first attempt.
+    pub number: u32,
+    /// Attempts in all.
+    pub max_attempts: u32,
+    /// Counts every delivery.
+    pub delivery: u32,
+    /// When the producer made the envelope.
+    pub enqueued_at: Timestamp,
+    /// What the producer attached.
+    pub headers: BTreeMap<HeaderName, String>,
+    /// What the host knows, under documented names.
+    pub attributes: Vec<(&'static str, String)>,
+}
+
+/// What a guest can ask of the host while it runs.
+#[async_trait]
+pub trait AttemptContext: Send + Sync {
+    /// Publishes how far the attempt has come; only the newest is kept.
+    fn progress(&self, fraction: f64, note: String);
+
+    /// What an earlier attempt saved.
+    async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError>;
+
+    /// Keeps this for the next attempt: durable when it returns.
+    async fn save_checkpoint(&self, checkpoint: Payload) -> Result<(), CheckpointError>;
+}
+
+/// Why a checkpoint was not loaded or saved.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CheckpointError {
+    /// Over the limit of so many bytes.
+    #[error("the checkpoint is over the limit of {0} bytes")]
+    TooLarge(u64),
+    /// The attempt no longer holds its lease.
+    #[error("the lease was lost")]
+    LeaseLost,
+    /// The store cannot be reached.
+    #[error("the store cannot be reached: {0}")]
+    Unavailable(String),
+}
+
+/// Tells a running attempt to stop.
+pub type StopSignal = watch::Receiver<Stop>;
+
+/// Whether an attempt is to stop, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// It may go on.
+    No,
+    /// The task is asked to wind up.
+    Asked(StopReason),
+    /// The attempt is ended at once.
+    Now(StopReason),
+}
+
+/// Why an attempt is to stop. The soft time limit is the executor's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StopReason {
+    /// Somebody cancelled the envelope.
+    Cancelled,
+    /// The worker shuts down.
+    Shutdown,
+    /// The lease was lost.
+    LeaseLost,
+}
+
+/// How an attempt went.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Execution {
+    /// How it ended.
+    pub outcome: Outcome,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote, as far as it was kept.
+    pub log: Vec<LogLine>,
+    /// Lines that were not kept.
+    pub log_dropped: u64,
+}
+
+impl Execution {
+    /// An attempt that ended so and used nothing worth counting.
+    pub fn ended(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            usage: Usage::default(),
+            log: Vec::new(),
+            log_dropped: 0,
+        }
+    }
+}
+
+impl StopReason {
+    /// How an attempt that stopped for this reason has ended.
+    pub fn outcome(self) -> Outcome {
+        use crate::outcome::Interruption;
+        match self {
+            Self::Cancelled => Outcome::Cancelled,
+            Self::Shutdown => Outcome::Interrupted(Interruption::Shutdown),
+            Self::LeaseLost => Outcome::Interrupted(Interruption::LeaseLost),
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! What an envelope is doing: the record and the broker asked, and their answers joined (section 3 of the contract).
+
+use std::time::Duration;
+
+use crate::ids::EnvelopeId;
+use crate::queues::{EnvelopeStatus, Place};
+use crate::record::{End, Record};
+use crate::state::State;
+use crate::store_error::StoreError;
+use crate::stores::Stores;
+
+/// What is known of an envelope.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lookup {
+    /// What it is doing.
+    pub state: State,
+    /// What the result store keeps, once an attempt has ended.
+    pub record: Option<Record>,
+    /// What the broker holds, while it lives or is a dead letter.
+    pub status: Option<EnvelopeStatus>,
+}
+
+impl Lookup {
+    /// Its end, if it has ended.
+    pub fn end(&self) -> Option<&End> {
+        self.state.end()?;
+        self.record.as_ref()?.end.as_ref()
+    }
+}
+
+/// Looks an envelope up; nothing where neither store knows it (any more).
+pub async fn look_up(stores: &Stores, id: EnvelopeId) -> Result<Option<Lookup>, StoreError> {
+    Ok(look_up_all(stores, &[id]).await?.pop().flatten())
+}
+
+/// Looks many envelopes up, in the same order.
+pub async fn look_up_all(
+    stores: &Stores,
+    ids: &[EnvelopeId],
+) -> Result<Vec<Option<Lookup>>, StoreError> {
+    let mut records = stores.results.records(ids).await?;
+    let statuses = stores.queues.find(ids).await?;
+    let is_missed = |(record, status): (&Option<Record>, &Option<EnvelopeStatus>)| {
+        status.is_none() && record.as_ref().is_none_or(|record| record.end.is_none())
+    };
+    // An envelope may have ended between the two questions: then its record is there by now (R2).
+    if records.iter().zip(&statuses).any(is_missed) {
+        records = stores.results.records(ids).await?;
+    }
+    Ok(records
+        .into_iter()
+        .zip(statuses)
+        .map(|(record, status)| join(record, status))
+        .collect())
+}
+
+fn join(record: Option<Record>, status: Option<EnvelopeStatus>) -> Option<Lookup> {
+    let recorded = record
+        .as_ref()
+        .and_then(|record| Some((record.generation, record.end.as_ref()?.state)));
+    let state = match (&status, recorded) {
+        (Some(status), Some((generation, end))) if status.generation == generation => end.into(),
+        (Some(status), _) => status.state(),
+        (None, Some((_, end))) => end.into(),
+        (None, None) => return None,
+    };
+    Some(Lookup {
+        state,
+        record,
+        status,
+    })
+}
+
+/// Waits for the end of an envelope, also one that came before the call (R3); nothing where nobody knows the
+/// envelope. The caller bounds the time.
+pub async fn wait(
+    stores: &Stores,
+    id: EnvelopeId,
+    mut seen: impl FnMut(&Lookup),
+) -> Result<Option<Lookup>, StoreError> {
+    let mut changes = stores.results.changes().await?;
+    loop {
+        let Some(lookup) = look_up(stores, id).await? else {
+            return Ok(None);
+        };
+        let is_dying = lookup.state == State::Failed
+            && lookup
+                .status
+                .as_ref()
+                .is_some_and(|status| status.place != Place::Dead);
+        if lookup.state.end().is_some() && !is_dying {
+            return Ok(Some(lookup));
+        }
+        seen(&lookup);
+        changes.next().await?;
+    }
+}
+
+/// How long a wait lasts where nothing else is said.
+pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);

@@ -1,0 +1,327 @@
+//! What the result store keeps of an envelope: its attempts, its progress and its end (R5).
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::clock::Timestamp;
+use crate::ids::{Digest, EnvelopeId};
+use crate::names::{QueueName, TaskName, WorkerName};
+use crate::outcome::{DeadReason, Failure};
+use crate::payload::StoredPayload;
+use crate::state::EndState;
+
+/// How long a record keeps only its id, generation and end state, where its task keeps no value (R4).
+pub const TOMBSTONE_RETENTION: Duration = Duration::from_secs(3_600);
+/// How long a dead letter and its record are kept (B10, R4).
+pub const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
+/// How long the record of an envelope that has not ended is kept after its last change.
+pub const LIVE_RECORD_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
+
+/// What the result store keeps of an envelope.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The envelope.
+    pub id: EnvelopeId,
+    /// Its task; nothing where the stored bytes could not be read.
+    pub task: Option<TaskName>,
+    /// The queue that it was claimed from.
+    pub queue: QueueName,
+    /// 1, and one more for each replay; an end counts only for its generation.
+    pub generation: u32,
+    /// When its producer made it.
+    pub enqueued_at: Option<Timestamp>,
+    /// Its attempts so far, oldest first, over all generations.
+    pub attempts: Vec<AttemptRecord>,
+    /// How far the running attempt has come.
+    pub progress: Option<Progress>,
+    /// Its end in this generation.
+    pub end: Option<End>,
+}
+
+/// How an envelope ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    /// As what.
+    pub state: EndState,
+    /// When.
+    pub at: Timestamp,
+    /// What the task returned, where the task keeps results.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<StoredPayload>,
+    /// Why it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<Failure>,
+    /// Why it lies in the dead letters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<DeadReason>,
+}
+
+/// How far an attempt has come.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Progress {
+    /// 0.0 to 1.0.
+    pub fraction: f64,
+    /// A line for people.
+    pub note: String,
+    /// When it was published.
+    pub at: Timestamp,
+}
+
+/// One attempt that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttemptRecord {
+    /// 1 for the first; an attempt that was not charged leaves its number to the next.
+    pub number: u32,
+    /// Which delivery it was: never the same twice.
+    pub delivery: u32,
+    /// In which generation.
+    pub generation: u32,
+    /// Who ran it.
+    pub worker: WorkerName,
+    /// On which module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub module: Option<Digest>,
+    /// When it began, by the store's clock.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Timestamp,
+    /// How it ended.
+    pub outcome: OutcomeWord,
+    /// Why it failed, or was interrupted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<AttemptError>,
+    /// What it used.
+    pub usage: Usage,
+    /// What it wrote, as far as it was kept.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub log: Vec<LogLine>,
+    /// Lines that were not kept.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub log_dropped: u64,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde calls it with a reference"
+)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// Why an attempt did not succeed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AttemptError {
+    /// The task, or a limit.
+    Failure(Failure),
+    /// Us: no failure of the task, and nothing is charged.
+    HostFault {
+        /// What happened.
+        host_fault: String,
+    },
+}
+
+/// How an attempt ended, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OutcomeWord {
+    /// With a result.
+    Succeeded,
+    /// Without one.
+    Failed,
+    /// To be run again later, by its own wish.
+    Snoozed,
+    /// By request.
+    Cancelled,
+    /// Not started in time.
+    Expired,
+    /// Given up uncharged.
+    Interrupted,
+}
+
+/// What an attempt used (S8).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Time on a processor.
+    #[serde(rename = "cpu_us", with = "micros")]
+    pub cpu: Duration,
+    /// Time from start to end.
+    #[serde(rename = "wall_us", with = "micros")]
+    pub wall: Duration,
+    /// The most bytes that its memories and tables had together.
+    pub peak_memory_bytes: u64,
+    /// Units of fuel, where the deployment counts them.
+    pub fuel: Option<u64>,
+}
+
+/// Durations of attempts: whole microseconds.
+mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
+/// A line that an attempt wrote.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogLine {
+    /// Where it was written to, or how important it is.
+    pub level: LogLevel,
+    /// The text, control characters escaped (S7).
+    pub message: String,
+    /// Named values that go with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub fields: Vec<(String, String)>,
+}
+
+/// Where a line was written to, or how important it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogLevel {
+    /// By the task's log, for the task's author.
+    Trace,
+    /// By the task's log, for the task's author.
+    Debug,
+    /// By the task's log.
+    Info,
+    /// By the task's log: something is odd.
+    Warn,
+    /// By the task's log: something is wrong.
+    Error,
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl LogLevel {
+    /// The word that commands print.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Trace => "trace",
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+            Self::Stdout => "stdout",
+            Self::Stderr => "stderr",
+        }
+    }
+}
+
+/// What a worker reports when an attempt, or the envelope, has ended: the result store adds it to the record.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Report {
+    /// The envelope.
+    pub id: EnvelopeId,
+    /// Its task; nothing where the stored bytes could not be read.
+    pub task: Option<TaskName>,
+    /// The queue that it was claimed from.
+    pub queue: QueueName,
+    /// The generation that this belongs to.
+    pub generation: u32,
+    /// The delivery that this belongs to: the fence.
+    pub delivery: u32,
+    /// When the envelope's producer made it.
+    pub enqueued_at: Option<Timestamp>,
+    /// The attempt that ended; nothing where none ran.
+    pub attempt: Option<AttemptRecord>,
+    /// The end of the envelope, if this is it.
+    pub end: Option<End>,
+    /// How long the record is kept from now on.
+    pub retention: Duration,
+}
+
+impl Report {
+    /// The end of an envelope that was cancelled or purged before a worker had it.
+    pub fn cancelled(status: &crate::queues::EnvelopeStatus, at: Timestamp) -> Self {
+        Self {
+            id: status.id,
+            task: Some(status.task.clone()),
+            queue: status.queue.clone(),
+            generation: status.generation,
+            delivery: status.deliveries,
+            enqueued_at: None,
+            attempt: None,
+            end: Some(End {
+                state: EndState::Cancelled,
+                at,
+                result: None,
+                error: None,
+                reason: None,
+            }),
+            retention: Duration::from_secs(24 * 3_600),
+        }
+    }
+
+    /// Adds this report to what was kept before; an attempt that is known already is not added again.
+    ///
+    /// A retention of zero keeps id, generation and end state, and nothing else (R4).
+    pub fn merge_into(self, kept: Option<Record>) -> Record {
+        let mut record = kept.unwrap_or_else(|| Record {
+            id: self.id,
+            task: None,
+            queue: self.queue.clone(),
+            generation: self.generation,
+            enqueued_at: None,
+            attempts: Vec::new(),
+            progress: None,
+            end: None,
+        });
+        record.task = self.task.or(record.task);
+        record.queue = self.queue;
+        record.generation = self.generation;
+        record.enqueued_at = self.enqueued_at.or(record.enqueued_at);
+        let is_known = |attempt: &AttemptRecord| {
+            record
+                .attempts
+                .iter()
+                .any(|known| known.delivery == attempt.delivery)
+        };
+        let attempt = self.attempt.filter(|attempt| !is_known(attempt));
+        record.attempts.extend(attempt);
+        let excess = record.attempts.len().saturating_sub(MAX_KEPT_ATTEMPTS);
+        record.attempts.drain(..excess);
+        record.end = self.end;
+        if record.end.is_some() && self.retention.is_zero() {
+            record.forget_values();
+        }
+        record
+    }
+}
+
+/// An envelope may snooze or be replayed often: its record keeps the newest of its attempts (R4).
+pub const MAX_KEPT_ATTEMPTS: usize = 100;
+
+impl Record {
+    fn forget_values(&mut self) {
+        self.attempts.clear();
+        self.progress = None;
+        if let Some(end) = &mut self.end {
+            end.result = None;
+            end.error = None;
+        }
+    }
+}
+
+/// How long a record is kept, counted from now: what the report says, or the least there is.
+pub fn kept_for(retention: Duration) -> Duration {
+    if retention.is_zero() {
+        TOMBSTONE_RETENTION
+    } else {
+        retention
+    }
+}

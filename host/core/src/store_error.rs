@@ -1,0 +1,89 @@
+//! What can go wrong between us and a store: one type for every store's seam, so that a store that is broker and
+//! result store at once need not translate its own errors.
+
+use std::error::Error;
+use std::fmt;
+
+/// The kind of a store's failure: what the caller can do about it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum StoreErrorKind {
+    /// The store cannot be reached, or went away: worth another try.
+    Unavailable,
+    /// Others hold it: worth another try.
+    Busy,
+    /// Its reserve is reached: publishing waits until it has drained (B9).
+    Full,
+    /// It is not what this build can read: damaged, or of another format.
+    Unreadable,
+    /// It may not be opened or written.
+    NotPermitted,
+    /// The request cannot be carried out as it is.
+    Refused,
+    /// A bug of ours.
+    Internal,
+}
+
+/// A store's operation that failed. What becomes of a task is never one of these.
+#[derive(Debug)]
+pub struct StoreError {
+    kind: StoreErrorKind,
+    operation: &'static str,
+    subject: String,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+impl StoreError {
+    /// An operation (`publish`, `open the database`, …) that failed on a subject (a path, an id; may be empty).
+    pub fn new(kind: StoreErrorKind, operation: &'static str, subject: impl Into<String>) -> Self {
+        Self {
+            kind,
+            operation,
+            subject: subject.into(),
+            source: None,
+        }
+    }
+
+    /// The same with its cause.
+    pub fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(source.into());
+        self
+    }
+
+    /// What the caller can do about it.
+    pub fn kind(&self) -> StoreErrorKind {
+        self.kind
+    }
+
+    /// Whether the same call may succeed later without anybody changing anything.
+    pub fn is_transient(&self) -> bool {
+        matches!(
+            self.kind,
+            StoreErrorKind::Unavailable | StoreErrorKind::Busy
+        )
+    }
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let problem = match self.kind {
+            StoreErrorKind::Unavailable => "the store cannot be reached",
+            StoreErrorKind::Busy => "the store is busy",
+            StoreErrorKind::Full => "the store is full",
+            StoreErrorKind::Unreadable => "the store cannot be read",
+            StoreErrorKind::NotPermitted => "the store may not be used so",
+            StoreErrorKind::Refused => "refused",
+            StoreErrorKind::Internal => "this is a bug",
+        };
+        match self.subject.is_empty() {
+            true => write!(f, "{}: {problem}", self.operation),
+            false => write!(f, "{} `{}`: {problem}", self.operation, self.subject),
+        }
+    }
+}
+
+impl Error for StoreError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}

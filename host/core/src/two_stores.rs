@@ -1,0 +1,219 @@
+//! Broker on one server, records on another: record first, then settle (R2, W8).
+//!
+//! A crash between the two leaves a record that says "ended" and an envelope that still lies in the broker. Its next
+//! claim reads the ends of the whole batch in one round trip and settles those without running them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::broker::{
+    Broker, Capabilities, Claim, Delivery, Publication, Published, Receipt, Renewal, Settled,
+    Settling, Wakeups,
+};
+use crate::clock::Clock;
+use crate::ids::EnvelopeId;
+use crate::names::QueueName;
+use crate::outcome::{DeadReason, Settlement};
+use crate::queues::{CancelMode, Cancelling, EnvelopeStatus, Place, QueueStatus, Queues};
+use crate::record::Report;
+use crate::result_store::{Fence, ResultStore};
+use crate::state::EndState;
+use crate::store_error::StoreError;
+use crate::stores::Stores;
+
+/// Joins a broker's server with a result store's: modules, control and dead letters stay with the broker.
+pub fn join(broker_side: Stores, result_side: &Stores) -> Stores {
+    let joined = Arc::new(TwoStores {
+        broker: Arc::clone(&broker_side.broker),
+        queues: Arc::clone(&broker_side.queues),
+        results: Arc::clone(&result_side.results),
+        clock: Arc::clone(&broker_side.clock),
+    });
+    let upkeep = broker_side
+        .upkeep
+        .iter()
+        .chain(&result_side.upkeep)
+        .cloned()
+        .collect();
+    Stores {
+        broker: Arc::clone(&joined) as _,
+        queues: joined,
+        results: Arc::clone(&result_side.results),
+        upkeep,
+        ..broker_side
+    }
+}
+
+struct TwoStores {
+    broker: Arc<dyn Broker>,
+    queues: Arc<dyn Queues>,
+    results: Arc<dyn ResultStore>,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Broker for TwoStores {
+    async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
+        let ids: Vec<EnvelopeId> = publications
+            .iter()
+            .map(|publication| publication.id)
+            .collect();
+        let records = self.results.records(&ids).await?;
+        let fresh: Vec<Publication> = publications
+            .iter()
+            .zip(&records)
+            .filter(|(_, record)| record.is_none())
+            .map(|(publication, _)| publication.clone())
+            .collect();
+        let mut published = self.broker.publish(&fresh).await?.into_iter();
+        let answer = |record: &Option<_>| match record {
+            Some(_) => Published::AlreadyKnown,
+            None => published.next().unwrap_or(Published::Stored),
+        };
+        Ok(records.iter().map(answer).collect())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError> {
+        let deliveries = self.broker.claim(claim).await?;
+        if deliveries.is_empty() {
+            return Ok(deliveries);
+        }
+        let fences: Vec<Fence> = deliveries.iter().map(fence).collect();
+        let ends = self.results.open(&fences).await?;
+        let mut fresh = Vec::with_capacity(deliveries.len());
+        let mut leftovers = Vec::new();
+        for (delivery, end) in deliveries.into_iter().zip(ends) {
+            match end {
+                None => fresh.push(delivery),
+                Some(end) => leftovers.push(self.leftover(&delivery, end).await?),
+            }
+        }
+        if !leftovers.is_empty() {
+            self.broker.settle(&leftovers).await?;
+        }
+        Ok(fresh)
+    }
+
+    async fn renew(
+        &self,
+        receipts: &[Receipt],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        self.broker.renew(receipts, lease).await
+    }
+
+    async fn settle(&self, settlings: &[Settling]) -> Result<Vec<Settled>, StoreError> {
+        let reports: Vec<Report> = settlings
+            .iter()
+            .filter_map(|settling| settling.report.clone())
+            .collect();
+        if !reports.is_empty() {
+            // A stale report is no reason to stop: the broker's own fence decides what becomes of the delivery.
+            self.results.report(&reports).await?;
+        }
+        let bare: Vec<Settling> = settlings
+            .iter()
+            .map(|settling| Settling {
+                report: None,
+                ..settling.clone()
+            })
+            .collect();
+        self.broker.settle(&bare).await
+    }
+
+    async fn work(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
+        self.broker.work(queues).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            keeps_records: false,
+            ..self.broker.capabilities()
+        }
+    }
+}
+
+impl TwoStores {
+    /// How an envelope whose end is recorded already leaves the broker.
+    async fn leftover(&self, delivery: &Delivery, end: EndState) -> Result<Settling, StoreError> {
+        let mut settling = Settling {
+            receipt: delivery.receipt,
+            settlement: Settlement::Ack,
+            error: None,
+            report: None,
+        };
+        if end == EndState::Failed {
+            let record = self
+                .results
+                .records(&[delivery.receipt.id])
+                .await?
+                .pop()
+                .flatten();
+            let end = record.and_then(|record| record.end);
+            let reason = end
+                .as_ref()
+                .and_then(|end| end.reason)
+                .unwrap_or(DeadReason::AttemptsExhausted);
+            settling.settlement = Settlement::DeadLetter(reason);
+            settling.error = end.and_then(|end| end.error);
+        }
+        Ok(settling)
+    }
+
+    async fn record_cancelled(&self, statuses: &[EnvelopeStatus]) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        let reports: Vec<Report> = statuses
+            .iter()
+            .filter(|status| matches!(status.place, Place::Ready | Place::Held { .. }))
+            .map(|status| Report::cancelled(status, now))
+            .collect();
+        if !reports.is_empty() {
+            self.results.report(&reports).await?;
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Queues for TwoStores {
+    async fn queues(&self) -> Result<Vec<QueueStatus>, StoreError> {
+        self.queues.queues().await
+    }
+
+    async fn set_paused(&self, queue: &QueueName, is_paused: bool) -> Result<(), StoreError> {
+        self.queues.set_paused(queue, is_paused).await
+    }
+
+    async fn find(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<EnvelopeStatus>>, StoreError> {
+        self.queues.find(ids).await
+    }
+
+    async fn waiting(
+        &self,
+        queue: &QueueName,
+        limit: usize,
+    ) -> Result<Vec<EnvelopeId>, StoreError> {
+        self.queues.waiting(queue, limit).await
+    }
+
+    async fn cancel(
+        &self,
+        ids: &[EnvelopeId],
+        mode: CancelMode,
+    ) -> Result<Vec<Cancelling>, StoreError> {
+        let statuses: Vec<EnvelopeStatus> =
+            self.queues.find(ids).await?.into_iter().flatten().collect();
+        self.record_cancelled(&statuses).await?;
+        self.queues.cancel(ids, mode).await
+    }
+}
+
+fn fence(delivery: &Delivery) -> Fence {
+    Fence {
+        id: delivery.receipt.id,
+        generation: delivery.generation,
+        delivery: delivery.receipt.delivery,
+    }
+}
