@@ -1,0 +1,129 @@
+//! What a worker does beside running attempts: each duty is one loop, and all end with the worker.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stem_core::broker::Broker;
+use stem_core::clock::Clock;
+use stem_core::control::{Command, Control};
+use stem_core::executor::Executor;
+use stem_core::store_error::StoreError;
+use stem_core::upkeep::Upkeep;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::attempt::Desk;
+use crate::backoff::Backoff;
+use crate::congestion;
+use crate::heartbeat::{self, Pulse};
+use crate::lease::Leases;
+use crate::progress;
+use crate::worker::Worker;
+
+const SWEEP_INTERVAL: Duration = Duration::from_secs(30);
+const SWEEP_CHUNK: usize = 500;
+
+pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<()> {
+    let stores = worker.stores();
+    let clock = &stores.clock;
+    let pulse = Pulse {
+        options: worker.options().clone(),
+        started_at: clock.now(),
+        leases: Arc::clone(worker.leases()),
+        counts: Arc::clone(worker.counts()),
+    };
+    let mut duties = JoinSet::new();
+    duties.spawn(heartbeat::beat(
+        Arc::clone(&stores.control),
+        Arc::clone(clock),
+        pulse,
+    ));
+    duties.spawn(congestion::watch(
+        Arc::clone(worker.guests()),
+        Arc::clone(clock),
+        congested,
+    ));
+    duties.spawn(renew(
+        Arc::clone(&stores.broker),
+        Arc::clone(worker.leases()),
+        Arc::clone(clock),
+        worker.options().lease,
+    ));
+    duties.spawn(obey(
+        Arc::clone(&stores.control),
+        Arc::clone(worker.leases()),
+        Arc::clone(&worker.desk().executor),
+    ));
+    duties.spawn(publish_progress(Arc::clone(worker.desk())));
+    for upkeep in &stores.upkeep {
+        duties.spawn(sweep(Arc::clone(upkeep)));
+    }
+    duties
+}
+
+/// Renews every third of a lease, whatever the guests do (B3).
+async fn renew(
+    broker: Arc<dyn Broker>,
+    leases: Arc<Leases>,
+    clock: Arc<dyn Clock>,
+    lease: Duration,
+) {
+    loop {
+        clock.sleep_until(clock.now() + lease / 3).await;
+        leases.renew(broker.as_ref(), lease).await;
+    }
+}
+
+/// Carries out the commands that reach this worker.
+async fn obey(control: Arc<dyn Control>, leases: Arc<Leases>, executor: Arc<dyn Executor>) {
+    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    loop {
+        if let Err(error) = obey_until_it_fails(control.as_ref(), &leases, executor.as_ref()).await
+        {
+            tracing::warn!(%error, "listening for commands failed: trying again");
+        }
+        backoff.pause().await;
+    }
+}
+
+async fn obey_until_it_fails(
+    control: &dyn Control,
+    leases: &Leases,
+    executor: &dyn Executor,
+) -> Result<(), StoreError> {
+    let mut commands = control.listen().await?;
+    loop {
+        for command in commands.next().await? {
+            match command {
+                Command::Cancel { id, mode } => leases.cancel(id, mode),
+                Command::DeploymentsChanged => refresh(executor).await,
+            }
+        }
+    }
+}
+
+async fn refresh(executor: &dyn Executor) {
+    if let Err(error) = executor.refresh().await {
+        tracing::warn!(%error, "deployments were not read: they will be within 2 s");
+    }
+}
+
+async fn publish_progress(desk: Arc<Desk>) {
+    loop {
+        tokio::time::sleep(progress::FLUSH_INTERVAL).await;
+        desk.progress.flush(desk.results.as_ref()).await;
+    }
+}
+
+/// Removes what has expired; workers start apart from each other.
+async fn sweep(upkeep: Arc<dyn Upkeep>) {
+    tokio::time::sleep(SWEEP_INTERVAL.mul_f64(rand::random())).await;
+    loop {
+        match upkeep.sweep(SWEEP_CHUNK).await {
+            Ok(swept) if swept >= SWEEP_CHUNK as u64 => continue,
+            Ok(_) => {}
+            Err(error) => tracing::warn!(%error, "expired rows were not removed"),
+        }
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+    }
+}

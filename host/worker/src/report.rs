@@ -1,0 +1,125 @@
+//! What the record is told of an attempt: the attempt itself, and the end if it is one (R5).
+
+use std::time::Duration;
+
+use stem_core::clock::Timestamp;
+use stem_core::executor::Execution;
+use stem_core::outcome::{Failure, Interruption, Outcome, Settlement};
+use stem_core::payload::StoredPayload;
+use stem_core::record::{
+    AttemptError, AttemptRecord, DEAD_LETTER_RETENTION, End, LIVE_RECORD_RETENTION, OutcomeWord,
+    Report,
+};
+use stem_core::state::EndState;
+
+use crate::attempt::Attempt;
+
+/// The report of an attempt that was settled so.
+pub(crate) fn of(
+    attempt: &Attempt<'_>,
+    execution: Execution,
+    settlement: Settlement,
+    end: Option<EndState>,
+) -> Report {
+    let delivery = attempt.delivery;
+    let ended_at = attempt.time_of(attempt.desk.clock.monotonic());
+    let retention = attempt.retention(end);
+    Report {
+        id: delivery.receipt.id,
+        task: Some(delivery.task.clone()),
+        queue: delivery.queue.clone(),
+        generation: delivery.generation,
+        delivery: delivery.receipt.delivery,
+        enqueued_at: attempt
+            .envelope
+            .as_ref()
+            .map(|envelope| envelope.enqueued_at),
+        end: end.map(|state| ending(state, &execution.outcome, settlement, ended_at)),
+        attempt: attempt.has_run.then(|| attempt.record(execution, ended_at)),
+        retention,
+    }
+}
+
+fn ending(state: EndState, outcome: &Outcome, settlement: Settlement, at: Timestamp) -> End {
+    let mut end = End {
+        state,
+        at,
+        result: None,
+        error: failure_of(outcome),
+        reason: None,
+    };
+    if let Outcome::Succeeded(payload) = outcome {
+        end.result = Some(StoredPayload::pack(payload.clone()));
+    }
+    if let Settlement::DeadLetter(reason) = settlement {
+        end.reason = Some(reason);
+    }
+    end
+}
+
+impl Attempt<'_> {
+    /// A moment of the monotonic clock as the store's clock would have shown it (B16).
+    fn time_of(&self, moment: Duration) -> Timestamp {
+        self.delivery.claimed_at + moment.saturating_sub(self.claimed)
+    }
+
+    /// How long the record is kept (R4).
+    fn retention(&self, end: Option<EndState>) -> Duration {
+        let own = self
+            .envelope
+            .as_ref()
+            .and_then(|envelope| envelope.result_retention);
+        match end {
+            None => LIVE_RECORD_RETENTION,
+            Some(EndState::Failed) => DEAD_LETTER_RETENTION,
+            Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => {
+                own.unwrap_or(self.policy.result_retention)
+            }
+        }
+    }
+
+    fn record(&self, execution: Execution, ended_at: Timestamp) -> AttemptRecord {
+        AttemptRecord {
+            number: self.delivery.attempts + 1,
+            delivery: self.delivery.receipt.delivery,
+            generation: self.delivery.generation,
+            worker: self.desk.worker.clone(),
+            module: self.module,
+            started_at: self.time_of(self.started),
+            ended_at,
+            outcome: word(&execution.outcome),
+            error: error(&execution.outcome),
+            usage: execution.usage,
+            log: execution.log,
+            log_dropped: execution.log_dropped,
+        }
+    }
+}
+
+fn word(outcome: &Outcome) -> OutcomeWord {
+    match outcome {
+        Outcome::Succeeded(_) => OutcomeWord::Succeeded,
+        Outcome::Failed(_) => OutcomeWord::Failed,
+        Outcome::Snoozed(_) => OutcomeWord::Snoozed,
+        Outcome::Cancelled => OutcomeWord::Cancelled,
+        Outcome::Expired => OutcomeWord::Expired,
+        Outcome::Interrupted(_) => OutcomeWord::Interrupted,
+    }
+}
+
+fn failure_of(outcome: &Outcome) -> Option<Failure> {
+    if let Outcome::Failed(failure) = outcome {
+        Some(failure.clone())
+    } else {
+        None
+    }
+}
+
+fn error(outcome: &Outcome) -> Option<AttemptError> {
+    if let Outcome::Interrupted(Interruption::HostFault(problem)) = outcome {
+        return Some(AttemptError::HostFault {
+            host_fault: problem.clone(),
+        });
+    }
+    failure_of(outcome).map(AttemptError::Failure)
+}

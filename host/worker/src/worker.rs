@@ -1,0 +1,302 @@
+//! A worker: claims for its free slots, starts attempts, and winds up in order (W2, W5).
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use stem_core::broker::{Claim, DEFAULT_LEASE, Delivery, MAX_DELIVERIES, Settling};
+use stem_core::executor::{Executor, Stop, StopReason};
+use stem_core::names::{QueueName, WorkerName};
+use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
+use stem_core::store_error::StoreError;
+use stem_core::stores::Stores;
+use stem_core::units::ByteSize;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::attempt::{self, Desk};
+use crate::backoff::Backoff;
+use crate::duties;
+use crate::guests::Guests;
+use crate::heartbeat::Counts;
+use crate::lease::Leases;
+use crate::progress::ProgressBoard;
+use crate::settler;
+
+/// Attempts that run at once for each core, where nothing else is said (W2).
+pub const SLOTS_PER_CORE: usize = 32;
+/// How long what was ended by force may take to be settled.
+const LAST_SETTLEMENTS: Duration = Duration::from_secs(5);
+
+/// How a worker runs.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Unique for each start.
+    pub name: WorkerName,
+    /// The machine, for people.
+    pub host: String,
+    /// Queues to take from: they take turns at being first.
+    pub queues: Vec<QueueName>,
+    /// How many attempts run at once.
+    pub slots: usize,
+    /// Threads that guests run on.
+    pub threads: usize,
+    /// How long a lease lasts unless it is renewed, every third of it (B3).
+    pub lease: Duration,
+    /// How long guests may take to wind up when the worker shuts down (W5).
+    pub grace: Duration,
+    /// Workers lost in a row before an envelope is poison (B5).
+    pub max_deliveries: u32,
+    /// The largest payload, result or checkpoint that is unpacked (E3).
+    pub payload_limit: ByteSize,
+    /// Whether the worker stops by itself when nothing is left to do now.
+    pub is_draining: bool,
+}
+
+impl Options {
+    /// A worker of this name with the defaults of the contract.
+    pub fn new(name: WorkerName, host: impl Into<String>, queues: Vec<QueueName>) -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        Self {
+            name,
+            host: host.into(),
+            queues,
+            slots: SLOTS_PER_CORE * cores,
+            threads: cores,
+            lease: DEFAULT_LEASE,
+            grace: Duration::from_secs(30),
+            max_deliveries: MAX_DELIVERIES,
+            payload_limit: DEFAULT_PAYLOAD_LIMIT,
+            is_draining: false,
+        }
+    }
+}
+
+/// Whether a worker is to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Shutdown {
+    /// It goes on.
+    No,
+    /// It claims no more, asks guests to stop, and ends what is left after the grace.
+    Graceful,
+    /// It ends what runs at once, and gives it back.
+    Now,
+}
+
+/// What a worker did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Summary {
+    /// Attempts that succeeded.
+    pub succeeded: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+}
+
+/// Claims deliveries, runs their attempts and settles them.
+pub struct Worker {
+    stores: Stores,
+    options: Options,
+    desk: Arc<Desk>,
+    guests: Arc<Guests>,
+    leases: Arc<Leases>,
+    counts: Arc<Counts>,
+    slots: Arc<Semaphore>,
+}
+
+impl Worker {
+    /// A worker that is ready to run; fails where its threads cannot be started.
+    pub fn new(stores: Stores, executor: Arc<dyn Executor>, options: Options) -> io::Result<Self> {
+        let desk = Desk {
+            worker: options.name.clone(),
+            clock: Arc::clone(&stores.clock),
+            executor,
+            results: Arc::clone(&stores.results),
+            progress: Arc::new(ProgressBoard::default()),
+            max_deliveries: options.max_deliveries,
+            payload_limit: options.payload_limit,
+        };
+        Ok(Self {
+            guests: Arc::new(Guests::start(options.threads)?),
+            slots: Arc::new(Semaphore::new(options.slots)),
+            leases: Arc::default(),
+            counts: Arc::default(),
+            desk: Arc::new(desk),
+            stores,
+            options,
+        })
+    }
+
+    /// Works until it is told to stop; then nothing is lost and nothing charged for it (W5).
+    pub async fn run(self, mut shutdown: watch::Receiver<Shutdown>) -> Result<Summary, StoreError> {
+        let (congested, congestion) = watch::channel(false);
+        let mut duties = duties::start(&self, congested);
+        let (ended, inbox) = mpsc::channel(self.options.slots.max(1));
+        let mut settling = JoinSet::new();
+        settling.spawn(settler::settle(
+            Arc::clone(&self.stores.broker),
+            Arc::clone(&self.leases),
+            inbox,
+        ));
+        let mut told_to_stop = shutdown.clone();
+        let claimed = tokio::select! {
+            () = told(&mut told_to_stop, Shutdown::Graceful) => Ok(()),
+            claimed = self.claim(&ended, congestion) => claimed,
+        };
+        drop(ended);
+        self.wind_up(&mut shutdown, &mut settling).await;
+        duties.abort_all();
+        if let Err(error) = self.stores.control.leave(&self.options.name).await {
+            tracing::warn!(%error, "leaving was not announced");
+        }
+        claimed.map(|()| self.summary())
+    }
+
+    async fn claim(
+        &self,
+        ended: &mpsc::Sender<Settling>,
+        mut congestion: watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut queues = self.options.queues.clone();
+        let mut work = self.stores.broker.work(&queues).await?;
+        loop {
+            let mut free = self.free_slots().await;
+            // The sender lives as long as the worker's duties: where it is gone, so is the reason to wait.
+            let _ = congestion.wait_for(|is_congested| !is_congested).await;
+            let claim = Claim {
+                worker: self.options.name.clone(),
+                queues: queues.clone(),
+                limit: free.num_permits(),
+                lease: self.options.lease,
+            };
+            let claimed = match self.stores.broker.claim(&claim).await {
+                Ok(deliveries) => deliveries,
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "claiming failed: trying again");
+                    backoff.pause().await;
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            backoff.reset();
+            queues.rotate_left(1);
+            let is_full = claimed.len() == claim.limit;
+            self.start_all(claimed, &mut free, ended);
+            drop(free);
+            if is_full {
+                continue;
+            }
+            if self.options.is_draining && self.leases.count() == 0 {
+                return Ok(());
+            }
+            if let Err(error) = work.next().await {
+                tracing::warn!(%error, "waiting for work failed: trying again");
+                backoff.pause().await;
+            }
+        }
+    }
+
+    /// Every slot that is free, as soon as one is (B2).
+    async fn free_slots(&self) -> OwnedSemaphorePermit {
+        let one = Arc::clone(&self.slots).acquire_owned().await;
+        let mut free = one.expect("the semaphore is never closed");
+        let others = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(others) = Arc::clone(&self.slots).try_acquire_many_owned(others) {
+            free.merge(others);
+        }
+        free
+    }
+
+    fn start_all(
+        &self,
+        deliveries: Vec<Delivery>,
+        free: &mut OwnedSemaphorePermit,
+        ended: &mpsc::Sender<Settling>,
+    ) {
+        let claimed = self.stores.clock.monotonic();
+        for delivery in deliveries {
+            let slot = free.split(1);
+            let stop = self.leases.hold(delivery.receipt);
+            let (desk, counts, ended) = (
+                Arc::clone(&self.desk),
+                Arc::clone(&self.counts),
+                ended.clone(),
+            );
+            self.guests.spawn(async move {
+                let settling = attempt::run(&desk, &delivery, claimed, stop).await;
+                counts.count_report(settling.report.as_ref());
+                desk.progress
+                    .finish(settling.receipt.id, desk.results.as_ref())
+                    .await;
+                // The settler lives until every attempt has sent its settlement.
+                let _ = ended.send(settling).await;
+                drop(slot);
+            });
+        }
+    }
+
+    /// Asks what runs to stop, ends it after the grace, and waits until all of it is settled.
+    async fn wind_up(&self, shutdown: &mut watch::Receiver<Shutdown>, settling: &mut JoinSet<()>) {
+        self.leases.stop_all(Stop::Asked(StopReason::Shutdown));
+        tokio::select! {
+            _ = settling.join_next() => return,
+            () = tokio::time::sleep(self.options.grace) => {}
+            () = told(shutdown, Shutdown::Now) => {}
+        }
+        self.leases.stop_all(Stop::Now(StopReason::Shutdown));
+        if tokio::time::timeout(LAST_SETTLEMENTS, settling.join_next())
+            .await
+            .is_err()
+        {
+            let left = self.leases.count();
+            tracing::warn!(
+                left,
+                "some attempts were not settled: their leases will end by themselves"
+            );
+        }
+    }
+
+    fn summary(&self) -> Summary {
+        Summary {
+            succeeded: self.counts.succeeded.load(Ordering::Relaxed),
+            failed: self.counts.failed.load(Ordering::Relaxed),
+        }
+    }
+
+    pub(crate) fn stores(&self) -> &Stores {
+        &self.stores
+    }
+
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
+    pub(crate) fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    pub(crate) fn guests(&self) -> &Arc<Guests> {
+        &self.guests
+    }
+
+    pub(crate) fn leases(&self) -> &Arc<Leases> {
+        &self.leases
+    }
+
+    pub(crate) fn counts(&self) -> &Arc<Counts> {
+        &self.counts
+    }
+}
+
+/// Returns when the worker is told to stop at least this urgently; never where nobody is left to tell it.
+async fn told(shutdown: &mut watch::Receiver<Shutdown>, least: Shutdown) {
+    let is_told = |shutdown: &Shutdown| match least {
+        Shutdown::No => true,
+        Shutdown::Graceful => *shutdown != Shutdown::No,
+        Shutdown::Now => *shutdown == Shutdown::Now,
+    };
+    if shutdown.wait_for(is_told).await.is_err() {
+        std::future::pending::<()>().await;
+    }
+}
