@@ -46,17 +46,24 @@ impl<T: DeserializeOwned> Input<Encoded> for T {
     note = "derive `serde::Serialize` for it"
 )]
 pub trait Output<Kind> {
+    /// Whether the format matters.
+    const IS_ENCODED: bool;
+
     /// Writes the value as bytes.
     fn write(self, format: Format) -> Result<Payload, Interruption>;
 }
 
 impl Output<Raw> for Payload {
+    const IS_ENCODED: bool = false;
+
     fn write(self, _format: Format) -> Result<Payload, Interruption> {
         Ok(self)
     }
 }
 
 impl<T: Serialize> Output<Encoded> for T {
+    const IS_ENCODED: bool = true;
+
     fn write(self, format: Format) -> Result<Payload, Interruption> {
         Payload::encode(&self, format)
     }

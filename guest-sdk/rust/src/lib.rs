@@ -33,7 +33,7 @@
 //! ```
 //!
 //! - What it takes and gives: any type of `serde` that has a JSON Schema (`schemars`), as JSON, or as MessagePack when
-//!   the payload is `application/msgpack`; or [`Payload`], the bytes as they are.
+//!   the payload is `application/msgpack` (a `text/…` payload reads as one string); or [`Payload`], the bytes as they are.
 //! - How it fails: [`Interruption`], and `?`.
 //! - What it can ask of its host: [`Context`].
 //! - How it is tested: natively, see `testing`.

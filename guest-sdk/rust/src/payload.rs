@@ -3,7 +3,8 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
 
 use crate::interruption::Interruption;
 
@@ -15,7 +16,8 @@ pub const MSGPACK: &str = "application/msgpack";
 /// Bytes, and what they are.
 ///
 /// A task that takes a `Payload` gets the bytes as they are, whatever their media type; one that
-/// returns a `Payload` has them stored as they are. Every other type goes through `serde`.
+/// returns a `Payload` has them stored as they are. Every other type goes through `serde`, see
+/// [`decode`](Self::decode).
 ///
 /// ```
 /// use stem_guest::{Context, Interruption, Payload};
@@ -64,26 +66,25 @@ impl Payload {
         Self::new("text/plain; charset=utf-8", text.into())
     }
 
-    /// The media type without its parameters, in lower case: `text/csv` of `text/CSV; header=present`.
-    pub fn media_type(&self) -> String {
+    /// The media type without its parameters: `text/csv` of `text/csv; header=present`.
+    pub fn media_type(&self) -> &str {
         self.content_type
             .split(';')
             .next()
             .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
+            .trim_ascii()
     }
 
     /// How the body is encoded, if it is something that [`decode`](Self::decode) reads.
     pub fn format(&self) -> Option<Format> {
-        match self.media_type().as_str() {
-            #[cfg(feature = "msgpack")]
-            MSGPACK | "application/vnd.msgpack" | "application/x-msgpack" => {
-                Some(Format::MessagePack)
-            }
-            JSON => Some(Format::Json),
-            other => other.ends_with("+json").then_some(Format::Json),
+        let media_type = self.media_type();
+        let is = |other: &str| media_type.eq_ignore_ascii_case(other);
+        #[cfg(feature = "msgpack")]
+        if is(MSGPACK) || is("application/vnd.msgpack") || is("application/x-msgpack") {
+            return Some(Format::MessagePack);
         }
+        let suffix = media_type.rsplit_once('+').map_or("", |(_, suffix)| suffix);
+        (is(JSON) || suffix.eq_ignore_ascii_case("json")).then_some(Format::Json)
     }
 
     /// The body as text; a body that is no UTF-8 is rejected as `invalid-payload`.
@@ -92,22 +93,35 @@ impl Payload {
             .map_err(|error| invalid(format!("the payload is no UTF-8 text: {error}")))
     }
 
-    /// The value that the body holds; one that does not fit is rejected as `invalid-payload`, and the message
-    /// says where.
+    /// The value that the body holds: of JSON, of MessagePack, or of any `text/…`, which reads as one string.
+    ///
+    /// A body that does not fit is rejected as `invalid-payload`, and the message says where.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Interruption> {
         match self.format() {
-            Some(Format::Json) => serde_json::from_slice(&self.body)
-                .map_err(|error| invalid(format!("the payload does not fit: {error}"))),
+            Some(Format::Json) => {
+                serde_json::from_slice(&self.body).map_err(|error| misfit(&error))
+            }
             #[cfg(feature = "msgpack")]
             Some(Format::MessagePack) => {
                 let mut decoder = rmp_serde::Deserializer::from_read_ref(&self.body);
-                serde_path_to_error::deserialize(&mut decoder).map_err(|error| misfit(&error))
+                serde_path_to_error::deserialize(&mut decoder).map_err(|error| misplaced(&error))
+            }
+            None if self.is_text() => {
+                let text: StrDeserializer<'_, serde_json::Error> =
+                    self.as_text()?.into_deserializer();
+                T::deserialize(text).map_err(|error| misfit(&error))
             }
             None => Err(invalid(format!(
-                "the task takes application/json or application/msgpack, not {:?}",
+                "the task does not read {:?}",
                 self.content_type
             ))),
         }
+    }
+
+    fn is_text(&self) -> bool {
+        self.media_type()
+            .get(..5)
+            .is_some_and(|start| start.eq_ignore_ascii_case("text/"))
     }
 
     /// This value as bytes; one that the format cannot hold is rejected as `invalid-output`.
@@ -134,12 +148,16 @@ fn invalid(message: String) -> Interruption {
     Interruption::reject("invalid-payload", message)
 }
 
+fn misfit(cause: &dyn fmt::Display) -> Interruption {
+    invalid(format!("the payload does not fit: {cause}"))
+}
+
 #[cfg(feature = "msgpack")]
-fn misfit(error: &serde_path_to_error::Error<rmp_serde::decode::Error>) -> Interruption {
+fn misplaced(error: &serde_path_to_error::Error<rmp_serde::decode::Error>) -> Interruption {
     let (path, cause) = (error.path(), error.inner());
     match path.iter().next() {
-        Some(_) => invalid(format!("the payload does not fit: {cause} at `{path}`")),
-        None => invalid(format!("the payload does not fit: {cause}")),
+        Some(_) => misfit(&format_args!("{cause} at `{path}`")),
+        None => misfit(cause),
     }
 }
 
@@ -197,8 +215,25 @@ mod tests {
             message(json),
             "rejected: invalid-payload: the payload does not fit: invalid type: boolean `true`, expected u8 at line 1 column 8"
         );
-        let csv = Payload::new("text/csv", "1,2").decode::<Vec<u8>>();
-        assert!(message(csv).contains("not \"text/csv\""));
+        let png = Payload::new("image/png", "").decode::<Vec<u8>>();
+        assert_eq!(
+            message(png),
+            "rejected: invalid-payload: the task does not read \"image/png\""
+        );
+    }
+
+    #[test]
+    fn a_text_reads_as_one_string() {
+        assert_eq!(
+            Payload::new("text/csv", "a,b").decode(),
+            Ok("a,b".to_owned())
+        );
+        let number = Payload::text("12").decode::<Vec<u8>>();
+        assert!(message(number).contains("invalid type: string \"12\", expected a sequence"));
+        let broken = Payload::new("text/plain", [0xff])
+            .decode::<String>()
+            .expect_err("no UTF-8");
+        assert!(broken.to_string().contains("no UTF-8 text"), "{broken}");
     }
 
     #[cfg(feature = "msgpack")]
