@@ -25,8 +25,8 @@ pub struct Record {
     pub id: EnvelopeId,
     /// Its task; nothing where the stored bytes could not be read.
     pub task: Option<TaskName>,
-    /// The queue that it was claimed from.
-    pub queue: QueueName,
+    /// The queue that it was claimed from; nothing until an attempt has ended.
+    pub queue: Option<QueueName>,
     /// 1, and one more for each replay; an end counts only for its generation.
     pub generation: u32,
     /// When its producer made it.
@@ -271,19 +271,9 @@ impl Report {
     ///
     /// A retention of zero keeps id, generation and end state, and nothing else (R4).
     pub fn merge_into(self, kept: Option<Record>) -> Record {
-        let mut record = kept.unwrap_or_else(|| Record {
-            id: self.id,
-            task: None,
-            queue: self.queue.clone(),
-            generation: self.generation,
-            enqueued_at: None,
-            attempts: Vec::new(),
-            progress: None,
-            end: None,
-        });
+        let mut record = Record::continued(kept, self.id, self.generation);
         record.task = self.task.or(record.task);
-        record.queue = self.queue;
-        record.generation = self.generation;
+        record.queue = Some(self.queue);
         record.enqueued_at = self.enqueued_at.or(record.enqueued_at);
         let is_known = |attempt: &AttemptRecord| {
             record
@@ -307,6 +297,30 @@ impl Report {
 pub const MAX_KEPT_ATTEMPTS: usize = 100;
 
 impl Record {
+    /// What was kept of an envelope, gone on with in this generation: what an earlier one came to counts no longer.
+    pub fn continued(kept: Option<Self>, id: EnvelopeId, generation: u32) -> Self {
+        let fresh = Self {
+            id,
+            task: None,
+            queue: None,
+            generation,
+            enqueued_at: None,
+            attempts: Vec::new(),
+            progress: None,
+            end: None,
+        };
+        match kept {
+            None => fresh,
+            Some(kept) if kept.generation == generation => kept,
+            Some(kept) => Self {
+                generation,
+                progress: None,
+                end: None,
+                ..kept
+            },
+        }
+    }
+
     fn forget_values(&mut self) {
         self.attempts.clear();
         self.progress = None;
