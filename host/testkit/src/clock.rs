@@ -15,7 +15,7 @@ pub struct ManualClock {
 }
 
 impl ManualClock {
-    /// What every manual clock shows at first: 2026-11-18T10:26:40Z.
+    /// What every manual clock shows at first: 2026-11-18T11:06:40Z.
     pub const START: Timestamp = Timestamp::from_millis(1_795_000_000_000);
 
     /// A clock at [`Self::START`], ready to be shared.
