@@ -12,7 +12,7 @@ use stem_core::names::{Namespace, QueueName, TaskName, WorkerName};
 use stem_core::outcome::{Failure, FailureKind, Outcome};
 use stem_core::payload::Payload;
 use stem_core::policy::TaskPolicy;
-use stem_core::queues::{CancelMode, Place};
+use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
 use stem_core::state::State;
 use stem_core::stores::Stores;
 use stem_testkit::clock::ManualClock;
@@ -93,10 +93,14 @@ impl Bench {
             .await
             .expect("the store answers")
             .remove(0);
-        match status.expect("it lives").place {
-            Place::Leased { until, .. } => until.since(self.clock.now()),
-            other => panic!("it runs, and is not {other:?}"),
-        }
+        let Some(EnvelopeStatus {
+            place: Place::Leased { until, .. },
+            ..
+        }) = status
+        else {
+            panic!("it runs, and is not {status:?}");
+        };
+        until.since(self.clock.now())
     }
 
     async fn stop(self, how: Shutdown) -> Summary {
