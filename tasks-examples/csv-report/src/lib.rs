@@ -49,7 +49,7 @@ fn csv_report(ctx: &Context, csv: String) -> Result<Report, Interruption> {
             );
         }
     }
-    ctx.progress(1.0, format!("{rows} rows"));
+    ctx.progress(1.0, format!("{} columns summarised", tallies.len()));
     let columns = names
         .iter()
         .zip(tallies)

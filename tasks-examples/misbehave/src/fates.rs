@@ -43,7 +43,7 @@ pub enum Fate {
     Trap,
     /// Ends its own process.
     Exit {
-        /// The exit code.
+        /// 0, or another code: the host learns no more than that.
         #[serde(default)]
         code: i32,
     },

@@ -89,21 +89,23 @@ impl<'a> Shape<'a> {
             ));
         };
         let inputs: Vec<_> = signature.inputs.iter().collect();
-        match inputs.as_slice() {
-            [FnArg::Typed(context), FnArg::Typed(input)]
-                if matches!(*context.ty, Type::Reference(_)) =>
-            {
-                Ok(Self {
-                    input: &input.ty,
-                    output,
-                })
-            }
-            _ => Err(Error::new_spanned(
-                &signature.ident,
-                "a task takes two arguments: `ctx: &Context` and its input",
+        let [FnArg::Typed(context), FnArg::Typed(input)] = inputs.as_slice() else {
+            return Err(two_arguments(signature));
+        };
+        match (&*context.ty, &*input.ty) {
+            (Type::Reference(_), Type::Reference(borrowed)) => Err(Error::new_spanned(
+                borrowed,
+                "a task owns its input: `String` instead of `&str`, `Vec<T>` instead of `&[T]`",
             )),
+            (Type::Reference(_), input) => Ok(Self { input, output }),
+            _ => Err(two_arguments(signature)),
         }
     }
+}
+
+fn two_arguments(signature: &Signature) -> Error {
+    let message = "a task takes two arguments: `ctx: &Context` and its input";
+    Error::new_spanned(&signature.ident, message)
 }
 
 fn name_of(signature: &Signature) -> syn::Result<String> {
@@ -182,6 +184,10 @@ mod tests {
             ),
             ("fn f(i: u8) -> R {}", "two arguments"),
             ("fn f(ctx: Context, i: u8) -> R {}", "two arguments"),
+            (
+                "fn f(ctx: &Context, i: &str) -> R {}",
+                "a task owns its input",
+            ),
             ("fn f(ctx: &Context, i: u8) {}", "a task returns"),
         ] {
             assert!(expanded("", item).contains(said), "{item}");
