@@ -1,0 +1,158 @@
+//! What a guest sees of the host: the `context` and `log` interfaces, and WASI with nothing in it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use stem_core::executor::{AttemptContext, CheckpointError, StopReason};
+use stem_core::payload::Payload;
+use stem_core::record::LogLevel;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::bindings::stem::task::{context, log, types};
+use crate::limits::{MemoryMeter, held};
+use crate::log::{Log, Stream, cut, escape};
+use crate::output::Output;
+use crate::watch::{Request, Watch};
+
+/// Bytes of a progress note that are kept.
+const LONGEST_NOTE: usize = 256;
+
+/// The host's side of one attempt.
+pub(crate) struct Guest {
+    pub(crate) memory: MemoryMeter,
+    pub(crate) watch: Watch,
+    pub(crate) log: Arc<Mutex<Log>>,
+    context: Arc<dyn AttemptContext>,
+    resources: ResourceTable,
+    /// Made at its first use: seeding its generators would be a good part of what a small task costs.
+    wasi: Option<WasiCtx>,
+}
+
+impl Guest {
+    /// A guest that has done nothing yet.
+    pub(crate) fn new(
+        memory: MemoryMeter,
+        watch: Watch,
+        log: Log,
+        context: Arc<dyn AttemptContext>,
+    ) -> Self {
+        let mut resources = ResourceTable::new();
+        resources.set_max_capacity(held::RESOURCES);
+        Self {
+            memory,
+            watch,
+            log: Arc::new(Mutex::new(log)),
+            context,
+            resources,
+            wasi: None,
+        }
+    }
+}
+
+impl WasiView for Guest {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: self.wasi.get_or_insert_with(|| empty_wasi(&self.log)),
+            table: &mut self.resources,
+        }
+    }
+}
+
+/// No environment, no arguments, no files, no network; the two output streams go into the log.
+fn empty_wasi(log: &Arc<Mutex<Log>>) -> WasiCtx {
+    let output = |stream| Output {
+        stream,
+        log: Arc::clone(log),
+    };
+    WasiCtx::builder()
+        .stdout(output(Stream::Stdout))
+        .stderr(output(Stream::Stderr))
+        .max_random_size(held::RANDOM_BYTES)
+        .allow_tcp(false)
+        .allow_udp(false)
+        .allow_ip_name_lookup(false)
+        .build()
+}
+
+impl types::Host for Guest {}
+
+impl context::Host for Guest {
+    fn stop_requested(&mut self) -> wasmtime::Result<Option<context::StopReason>> {
+        Ok(self.watch.request().map(|request| match request {
+            Request::SoftTime => context::StopReason::SoftTimeLimit,
+            Request::Stop(StopReason::Cancelled) => context::StopReason::Cancelled,
+            Request::Stop(StopReason::Shutdown) => context::StopReason::Shutdown,
+            Request::Stop(StopReason::LeaseLost) => context::StopReason::LeaseLost,
+        }))
+    }
+
+    fn progress(&mut self, fraction: f64, mut note: String) -> wasmtime::Result<()> {
+        cut(&mut note, LONGEST_NOTE);
+        let fraction = if fraction.is_nan() { 0.0 } else { fraction };
+        self.context
+            .progress(fraction.clamp(0.0, 1.0), escape(&note));
+        Ok(())
+    }
+
+    async fn load_checkpoint(
+        &mut self,
+    ) -> wasmtime::Result<Result<Option<types::Payload>, context::StoreError>> {
+        let loaded = self.context.load_checkpoint().await;
+        Ok(loaded
+            .map(|checkpoint| checkpoint.map(Into::into))
+            .map_err(Into::into))
+    }
+
+    async fn save_checkpoint(
+        &mut self,
+        state: types::Payload,
+    ) -> wasmtime::Result<Result<(), context::StoreError>> {
+        let saved = self.context.save_checkpoint(state.into()).await;
+        Ok(saved.map_err(Into::into))
+    }
+}
+
+impl log::Host for Guest {
+    fn emit(
+        &mut self,
+        level: log::Level,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) -> wasmtime::Result<()> {
+        let level = match level {
+            log::Level::Trace => LogLevel::Trace,
+            log::Level::Debug => LogLevel::Debug,
+            log::Level::Info => LogLevel::Info,
+            log::Level::Warn => LogLevel::Warn,
+            log::Level::Error => LogLevel::Error,
+        };
+        let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+        log.emit(level, &message, &fields);
+        Ok(())
+    }
+}
+
+impl From<types::Payload> for Payload {
+    fn from(payload: types::Payload) -> Self {
+        Self::new(payload.content_type, payload.body)
+    }
+}
+
+impl From<Payload> for types::Payload {
+    fn from(payload: Payload) -> Self {
+        Self {
+            content_type: payload.content_type,
+            body: payload.body.into(),
+        }
+    }
+}
+
+impl From<CheckpointError> for context::StoreError {
+    fn from(error: CheckpointError) -> Self {
+        match error {
+            CheckpointError::TooLarge(limit) => Self::TooLarge(limit),
+            CheckpointError::LeaseLost => Self::LeaseLost,
+            CheckpointError::Unavailable(why) => Self::Unavailable(why),
+        }
+    }
+}

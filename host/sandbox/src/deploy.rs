@@ -1,0 +1,200 @@
+//! Whether a module may be deployed, and what its tasks are then: the checks of M1, in their order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use stem_core::ids::Digest;
+use stem_core::module_store::DeployedTask;
+use stem_core::names::DeploymentName;
+use stem_core::policy::TaskPolicy;
+use stem_core::units::ByteSize;
+use wasmtime::Engine;
+use wasmtime::component::Component;
+
+use crate::bindings::HANDLER;
+use crate::deploy_error::DeployError;
+use crate::describe::describe;
+use crate::engine::most;
+use crate::imports::{self, Import};
+use crate::overrides::Overrides;
+use crate::sandbox::Sandbox;
+use crate::tasks;
+
+/// The largest module that is taken.
+pub const LARGEST_MODULE: ByteSize = ByteSize::mib(64);
+/// Bulk operations on more memory than this may outlast the hard time limit by more than 50 ms (S3).
+const TIMELY_MEMORY: ByteSize = ByteSize::mib(256);
+const PAGE: u64 = 64 << 10;
+const WASM: &[u8] = b"\0asm";
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+
+/// A module that may be deployed.
+#[derive(Debug, Clone)]
+pub struct Inspected {
+    /// What `stem.toml` calls the deployment.
+    pub name: Option<DeploymentName>,
+    /// What the module is known by.
+    pub digest: Digest,
+    /// Its tasks, with the policies that will be in force.
+    pub tasks: Vec<DeployedTask>,
+    /// What the operator should know, and may accept.
+    pub warnings: Vec<String>,
+}
+
+impl Sandbox {
+    /// Checks a module and reads its tasks: its policies are the built-in defaults, then the module's own, then the
+    /// operator's.
+    pub async fn inspect(
+        self: &Arc<Self>,
+        module: &Bytes,
+        overrides: &Overrides,
+    ) -> Result<Inspected, DeployError> {
+        check_file(module)?;
+        let compiled = self.compile(module.clone()).await;
+        let component = compiled.map_err(DeployError::invalid)?;
+        check_exports(&component)?;
+        check_imports(&component)?;
+        let linked = self.link(&component).map_err(DeployError::mismatch)?;
+        let described_with = memory_to_describe_with(overrides);
+        let needed = check_size(&component, described_with)?;
+        let descriptors = describe(self, &linked, described_with).await?;
+        let tasks = tasks::read(descriptors, overrides)?;
+        check_memory(&tasks, needed)?;
+        Ok(Inspected {
+            name: overrides.name().cloned(),
+            digest: Digest::of(module),
+            warnings: tasks.iter().flat_map(warnings).collect(),
+            tasks,
+        })
+    }
+}
+
+fn check_file(module: &Bytes) -> Result<(), DeployError> {
+    if Engine::detect_precompiled(module).is_some() {
+        return Err(DeployError::Precompiled);
+    }
+    if !module.starts_with(WASM) {
+        return Err(DeployError::NotWasm);
+    }
+    if !module.starts_with(COMPONENT) {
+        return Err(DeployError::CoreModule);
+    }
+    let size = ByteSize(u64::try_from(module.len()).unwrap_or(u64::MAX));
+    if size > LARGEST_MODULE {
+        return Err(DeployError::TooLarge { size });
+    }
+    Ok(())
+}
+
+fn check_exports(component: &Component) -> Result<(), DeployError> {
+    let ty = component.component_type();
+    let names: Vec<&str> = ty
+        .exports(component.engine())
+        .map(|(name, _)| name)
+        .collect();
+    let other = |start: &str| names.iter().find(|name| name.starts_with(start));
+    if names.contains(&HANDLER) {
+        return Ok(());
+    }
+    if let Some(handler) = other("stem:task/handler@") {
+        return Err(DeployError::OtherHandler((*handler).to_owned()));
+    }
+    match other("wasi:cli/run@") {
+        Some(_) => Err(DeployError::Command),
+        None => Err(DeployError::NoHandler),
+    }
+}
+
+fn check_imports(component: &Component) -> Result<(), DeployError> {
+    let ty = component.component_type();
+    let names: Vec<&str> = ty
+        .imports(component.engine())
+        .map(|(name, _)| name)
+        .collect();
+    let all = |kind: Import| {
+        let found = names.iter().filter(|name| imports::kind(name) == kind);
+        let found: Vec<String> = found.map(|name| format!("`{name}`")).collect();
+        (!found.is_empty()).then(|| found.join(", "))
+    };
+    if let Some(imports) = all(Import::Unknown) {
+        return Err(DeployError::UnknownImports(imports));
+    }
+    if let Some(imports) = all(Import::OtherVersion) {
+        return Err(DeployError::OtherVersions(imports));
+    }
+    match all(Import::ToBeGranted) {
+        Some(imports) => Err(DeployError::NotGranted(imports)),
+        None => Ok(()),
+    }
+}
+
+/// Checks what the component takes of the pool; gives the memory that it starts with.
+fn check_size(component: &Component, memory: ByteSize) -> Result<ByteSize, DeployError> {
+    let Some(needed) = component.resources_required() else {
+        return Err(DeployError::Nested);
+    };
+    let over = |what, number: u32, limit: usize| {
+        let is_over = usize::try_from(number).unwrap_or(usize::MAX) > limit;
+        is_over.then_some(DeployError::TooMany {
+            what,
+            number,
+            limit,
+        })
+    };
+    let too_many = over("memories", needed.num_memories, most::MEMORIES)
+        .or_else(|| over("tables", needed.num_tables, most::TABLES));
+    if let Some(too_many) = too_many {
+        return Err(too_many);
+    }
+    let pages = needed.max_initial_memory_size.unwrap_or_default();
+    let needed = ByteSize(pages.saturating_mul(PAGE));
+    if needed > memory {
+        return Err(DeployError::NeedsMemory { task: None, needed });
+    }
+    Ok(needed)
+}
+
+/// What `describe` may use: the largest memory that the operator allows a task, and no less than the default.
+fn memory_to_describe_with(overrides: &Overrides) -> ByteSize {
+    let allowed = |setting: &crate::overrides::Setting| {
+        let mut policy = TaskPolicy::default();
+        let is_set = policy.set(&setting.key, &setting.value).is_ok();
+        is_set.then_some(policy.limits.memory)
+    };
+    let least = TaskPolicy::default().limits.memory;
+    overrides
+        .all()
+        .filter_map(allowed)
+        .max()
+        .map_or(least, |most| most.max(least))
+}
+
+fn check_memory(tasks: &[DeployedTask], needed: ByteSize) -> Result<(), DeployError> {
+    match tasks.iter().find(|task| task.policy.limits.memory < needed) {
+        None => Ok(()),
+        Some(task) => Err(DeployError::NeedsMemory {
+            task: Some(task.name.clone()),
+            needed,
+        }),
+    }
+}
+
+fn warnings(task: &DeployedTask) -> Vec<String> {
+    let (name, limits) = (&task.name, &task.policy.limits);
+    let mut warnings = Vec::new();
+    if limits.memory > TIMELY_MEMORY {
+        warnings.push(format!(
+            "`{name}` may use {}: over {TIMELY_MEMORY}, one bulk memory operation can outlast the hard time limit",
+            limits.memory
+        ));
+    }
+    if limits
+        .soft_time
+        .is_some_and(|soft| soft >= limits.hard_time)
+    {
+        warnings.push(format!(
+            "`{name}` is never asked to stop: its soft-time-limit is not below its hard-time-limit"
+        ));
+    }
+    warnings
+}

@@ -1,0 +1,95 @@
+//! Asks a module what its tasks are: in a sandbox of its own, with nothing granted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use stem_core::executor::{AttemptContext, CheckpointError, Stop};
+use stem_core::ids::EnvelopeId;
+use stem_core::names::TaskName;
+use stem_core::outcome::Outcome;
+use stem_core::payload::Payload;
+use stem_core::policy::Limits;
+use stem_core::record::LogLine;
+use stem_core::units::ByteSize;
+use tokio::sync::watch;
+
+use crate::bindings::stem::task::types;
+use crate::context::Guest;
+use crate::deploy_error::DeployError;
+use crate::fate;
+use crate::instance::Instance;
+use crate::limits::MemoryMeter;
+use crate::log::Log;
+use crate::module::Module;
+use crate::sandbox::Sandbox;
+use crate::watch::Watch;
+
+/// Time to describe a few tasks, on a busy machine.
+const TIME: Duration = Duration::from_secs(5);
+/// Lines of its log that are shown when it fails.
+const SHOWN_LINES: usize = 10;
+
+/// What the module says about its tasks.
+pub(crate) async fn describe(
+    sandbox: &Arc<Sandbox>,
+    module: &Module,
+    memory: ByteSize,
+) -> Result<Vec<types::Descriptor>, DeployError> {
+    let limits = Limits {
+        hard_time: TIME,
+        memory,
+        ..Limits::default()
+    };
+    let host = |error: wasmtime::Error| DeployError::Host(format!("{error:#}").into());
+    let watch = Watch::start(sandbox.clock(), &limits, watch::channel(Stop::No).1);
+    let name = TaskName::new("describe").expect("a good name");
+    let log = Log::new(EnvelopeId::new(), name, limits.log);
+    let memory = MemoryMeter::new(limits.memory);
+    let guest = Guest::new(memory, watch.clone(), log, Arc::new(NoAttempt));
+    let mut instance = Instance::new(module, guest, &limits).map_err(host)?;
+    let returned = instance.call(module, &module.describe, ()).await;
+    let remains = instance.finish();
+    match returned {
+        Ok((descriptors,)) => Ok(descriptors),
+        Err(error) => Err(failed(&error, &limits, &watch, &remains.log)),
+    }
+}
+
+fn failed(error: &wasmtime::Error, limits: &Limits, watch: &Watch, log: &[LogLine]) -> DeployError {
+    let outcome = match fate::ended(error, limits, watch) {
+        Ok(outcome) => outcome,
+        Err(fault) => return DeployError::Host(fault.into()),
+    };
+    let problem = match outcome {
+        Outcome::Failed(failure) => failure.message,
+        Outcome::Succeeded(_)
+        | Outcome::Snoozed(_)
+        | Outcome::Cancelled
+        | Outcome::Expired
+        | Outcome::Interrupted(_) => "it was stopped".to_owned(),
+    };
+    let shown = log.iter().filter(|line| !line.message.is_empty());
+    let log = shown
+        .take(SHOWN_LINES)
+        .map(|line| format!("\n  {}", line.message))
+        .collect();
+    DeployError::Describe { problem, log }
+}
+
+/// Describing is no attempt: nothing is kept of it.
+struct NoAttempt;
+
+#[async_trait]
+impl AttemptContext for NoAttempt {
+    fn progress(&self, _: f64, _: String) {}
+
+    async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        Ok(None)
+    }
+
+    async fn save_checkpoint(&self, _: Payload) -> Result<(), CheckpointError> {
+        let why = "a module that is being described has no attempt";
+        Err(CheckpointError::Unavailable(why.to_owned()))
+    }
+}

@@ -1,0 +1,304 @@
+//! What became of an attempt: the guest's fate, mapped once into an outcome (S3, S4).
+
+use std::time::Duration;
+
+use stem_core::executor::ExecutorError;
+use stem_core::outcome::{Disposition, Failure, FailureKind, Limit, Outcome};
+use stem_core::payload::Payload;
+use stem_core::policy::Limits;
+use stem_core::units::{ByteSize, format_duration};
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
+use wasmtime_wasi::I32Exit;
+
+use crate::bindings::stem::task::types;
+use crate::engine::GUEST_STACK;
+use crate::limits::{OverMemory, held};
+use crate::log::{cut, escape};
+use crate::watch::{Ended, Request, Watch};
+
+/// What a module returned, or why it returned nothing.
+pub(crate) type Returned = wasmtime::Result<(Result<types::Payload, types::Interruption>,)>;
+
+/// The failure's kind that a guest gives when it cannot read its payload.
+const INVALID_PAYLOAD: &str = "invalid-payload";
+/// The longest wait that a guest may ask for.
+const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 3_600);
+/// Bytes of a failure that are kept: of its kind and of each detail's name, of its message and of each detail's value.
+const LONGEST_WORD: usize = 128;
+const LONGEST_TEXT: usize = 4 << 10;
+const MOST_DETAILS: usize = 32;
+/// Bytes of a media type that are taken.
+const LONGEST_MEDIA_TYPE: usize = 255;
+
+/// The attempt's outcome; an `Err` is a fault of the host.
+pub(crate) fn outcome(
+    returned: Returned,
+    limits: &Limits,
+    watch: &Watch,
+) -> Result<Outcome, ExecutorError> {
+    match returned {
+        Ok((Ok(result),)) => Ok(checked(result.into(), limits)),
+        Ok((Err(interruption),)) => Ok(interrupted(interruption, watch)),
+        Err(error) => ended(&error, limits, watch),
+    }
+}
+
+fn checked(result: Payload, limits: &Limits) -> Outcome {
+    let used = u64::try_from(result.body.len()).unwrap_or(u64::MAX);
+    if used > limits.output.0 {
+        return Outcome::Failed(over_output(used, limits));
+    }
+    let is_media_type = result
+        .content_type
+        .bytes()
+        .all(|byte| matches!(byte, b' '..=b'~'));
+    if !is_media_type || result.content_type.len() > LONGEST_MEDIA_TYPE {
+        let message = "the result's content type is no media type";
+        return Outcome::Failed(Failure::retryable(FailureKind::InvalidOutput, message));
+    }
+    if !result.is_well_formed() {
+        let message = format!(
+            "the result is not `{}`, as the task says",
+            result.content_type
+        );
+        return Outcome::Failed(Failure::retryable(FailureKind::InvalidOutput, message));
+    }
+    Outcome::Succeeded(result)
+}
+
+fn interrupted(interruption: types::Interruption, watch: &Watch) -> Outcome {
+    match interruption {
+        types::Interruption::Retry(failure) => returned(failure, Disposition::Retry),
+        types::Interruption::RetryAfter((failure, millis)) => {
+            returned(failure, Disposition::RetryAfter(delay(millis)))
+        }
+        types::Interruption::Reject(failure) if failure.kind == INVALID_PAYLOAD => {
+            let message = text(&failure.message);
+            Outcome::Failed(Failure::permanent(FailureKind::InvalidPayload, message))
+        }
+        types::Interruption::Reject(failure) => returned(failure, Disposition::Reject),
+        types::Interruption::Snooze(millis) => Outcome::Snoozed(delay(millis)),
+        types::Interruption::Stopped => stopped(watch),
+    }
+}
+
+fn delay(millis: u64) -> Duration {
+    Duration::from_millis(millis).min(LONGEST_DELAY)
+}
+
+fn returned(failure: types::Failure, disposition: Disposition) -> Outcome {
+    let details = failure.details.iter().take(MOST_DETAILS);
+    Outcome::Failed(Failure {
+        kind: FailureKind::Returned {
+            code: word(&failure.kind),
+            details: details
+                .map(|(name, value)| (word(name), text(value)))
+                .collect(),
+        },
+        message: text(&failure.message),
+        disposition,
+    })
+}
+
+/// The task has wound up, as it was asked to, or of its own accord.
+fn stopped(watch: &Watch) -> Outcome {
+    match watch.request() {
+        Some(Request::Stop(reason)) => reason.outcome(),
+        Some(Request::SoftTime) => Outcome::Failed(over_soft_time(watch)),
+        None => {
+            let kind = FailureKind::Returned {
+                code: "stopped".to_owned(),
+                details: Vec::new(),
+            };
+            let message = "the task stopped without being asked to";
+            Outcome::Failed(Failure::retryable(kind, message))
+        }
+    }
+}
+
+fn word(untrusted: &str) -> String {
+    bounded(untrusted, LONGEST_WORD)
+}
+
+fn text(untrusted: &str) -> String {
+    bounded(untrusted, LONGEST_TEXT)
+}
+
+fn bounded(untrusted: &str, bytes: usize) -> String {
+    let mut kept = escape(&untrusted[..untrusted.floor_char_boundary(bytes)]);
+    if kept.len() < untrusted.len() {
+        cut(&mut kept, bytes);
+    }
+    kept
+}
+
+/// The guest did not return.
+pub(crate) fn ended(
+    error: &wasmtime::Error,
+    limits: &Limits,
+    watch: &Watch,
+) -> Result<Outcome, ExecutorError> {
+    if let Some(Ended::Stopped(reason)) = error.downcast_ref() {
+        return Ok(reason.outcome());
+    }
+    if let Some(failure) = crossed(error, limits, watch) {
+        return Ok(Outcome::Failed(failure));
+    }
+    if is_ours(error) {
+        let cause = format!("{error:#}");
+        return Err(ExecutorError::new("run a module in its sandbox").because(cause));
+    }
+    Ok(Outcome::Failed(trapped(error)))
+}
+
+fn is_ours(error: &wasmtime::Error) -> bool {
+    error.is::<PoolConcurrencyLimitError>()
+        || error.is::<wasmtime::OutOfMemory>()
+        || error.is::<std::io::Error>()
+        || error.is::<rustix::io::Errno>()
+}
+
+// === limits ===
+
+/// The limit that the guest crossed, if it was one.
+fn crossed(error: &wasmtime::Error, limits: &Limits, watch: &Watch) -> Option<Failure> {
+    if let Some(Ended::HardTime) = error.downcast_ref() {
+        return Some(over_hard_time(limits, watch));
+    }
+    if let Some(OverMemory { allowed, asked }) = error.downcast_ref() {
+        return Some(over_memory(*allowed, *asked));
+    }
+    match error.downcast_ref() {
+        Some(Trap::OutOfFuel) => return Some(over_fuel(limits)),
+        Some(Trap::StackOverflow) => return Some(over_stack()),
+        Some(_) | None => {}
+    }
+    over_held(error, limits)
+}
+
+fn over(limit: Limit, allowed: u64, used: u64, message: String) -> Failure {
+    let kind = FailureKind::Limit {
+        limit,
+        allowed,
+        used,
+    };
+    Failure::retryable(kind, message)
+}
+
+fn over_hard_time(limits: &Limits, watch: &Watch) -> Failure {
+    let shown = format_duration(limits.hard_time);
+    let message = format!("the task ran longer than its hard time limit of {shown}");
+    let (allowed, used) = (millis(limits.hard_time), millis(watch.elapsed()));
+    over(Limit::HardTime, allowed, used, message)
+}
+
+fn over_soft_time(watch: &Watch) -> Failure {
+    let soft = watch.soft_limit().unwrap_or_default();
+    let shown = format_duration(soft);
+    let message = format!("the task stopped at its soft time limit of {shown}");
+    let (allowed, used) = (millis(soft), millis(watch.elapsed()));
+    over(Limit::SoftTime, allowed, used, message)
+}
+
+fn over_memory(allowed: u64, asked: u64) -> Failure {
+    let (limit, wanted) = (ByteSize(allowed), ByteSize(asked));
+    let message = format!("the task asked for {wanted} of memory, over its limit of {limit}");
+    over(Limit::Memory, allowed, asked, message)
+}
+
+fn over_fuel(limits: &Limits) -> Failure {
+    let allowed = limits.fuel.unwrap_or_default();
+    let message = format!("the task used up its fuel of {allowed}");
+    over(Limit::Fuel, allowed, allowed, message)
+}
+
+fn over_stack() -> Failure {
+    let allowed = u64::try_from(GUEST_STACK).unwrap_or(u64::MAX);
+    let message = format!(
+        "the task's calls went deeper than {} of stack",
+        ByteSize(allowed)
+    );
+    over(Limit::Stack, allowed, allowed, message)
+}
+
+fn over_output(used: u64, limits: &Limits) -> Failure {
+    let message = format!(
+        "the result has {}, over the limit of {}",
+        ByteSize(used),
+        limits.output
+    );
+    over(Limit::Output, limits.output.0, used, message)
+}
+
+/// What the host holds for the guest. The engine has no types for two of these errors, only words; a test with real
+/// guests holds the words still.
+fn over_held(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
+    let words = error.root_cause().to_string();
+    if words.starts_with("too much data is being copied between the host and the guest") {
+        // Without a guest's frame under it, it was the result that was being copied.
+        let is_result = error.downcast_ref::<WasmBacktrace>().is_none();
+        let allowed = held_bytes(limits);
+        return Some(match is_result {
+            true => over_output(allowed.saturating_add(1), limits),
+            false => over_bytes(allowed),
+        });
+    }
+    let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
+    if is_full || words.contains("store handle limit exceeded") {
+        let allowed = u64::try_from(held::HANDLES).unwrap_or(u64::MAX);
+        let message = format!("the task holds more than {allowed} handles to host resources");
+        return Some(over(Limit::HostResources, allowed, allowed + 1, message));
+    }
+    None
+}
+
+fn over_bytes(allowed: u64) -> Failure {
+    let limit = ByteSize(allowed);
+    let message = format!("one call of the task gave the host more than {limit}");
+    over(Limit::HostResources, allowed, allowed + 1, message)
+}
+
+fn held_bytes(limits: &Limits) -> u64 {
+    let bytes = held::CALL_BYTES.saturating_add(limits.output.as_usize());
+    u64::try_from(bytes).unwrap_or(u64::MAX)
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+// === traps ===
+
+fn trapped(error: &wasmtime::Error) -> Failure {
+    let trap = match (
+        error.downcast_ref::<I32Exit>(),
+        error.downcast_ref::<Trap>(),
+    ) {
+        (Some(exit), _) => format!("exit with status {}", exit.0),
+        (None, Some(trap)) => trap.to_string().replacen("wasm trap: ", "", 1),
+        (None, None) => text(&error.root_cause().to_string()),
+    };
+    let message = match error.is::<I32Exit>() {
+        true => "the task ended its process instead of returning".to_owned(),
+        false => format!("the task trapped: {trap}"),
+    };
+    let kind = FailureKind::Trapped {
+        trap,
+        backtrace: backtrace(error),
+    };
+    Failure::retryable(kind, message)
+}
+
+/// The guest's frames as the engine writes them, innermost first: an offset into the module, and a name.
+fn backtrace(error: &wasmtime::Error) -> Vec<String> {
+    let Some(backtrace) = error.downcast_ref::<WasmBacktrace>() else {
+        return Vec::new();
+    };
+    let written = backtrace.to_string();
+    written
+        .lines()
+        .filter_map(|line| line.trim_start().split_once(": "))
+        .map(|(_, frame)| word(frame.trim_start()))
+        .collect()
+}

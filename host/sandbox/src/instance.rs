@@ -1,0 +1,137 @@
+//! One instance: a fresh store with every limit armed, one call, and what is left of it.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::PoisonError;
+use std::task::Poll;
+
+use stem_core::policy::Limits;
+use stem_core::record::{LogLine, Usage};
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower};
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::context::Guest;
+use crate::limits::held;
+use crate::module::Module;
+use crate::usage::CpuMeter;
+use crate::watch::{Ended, Watch};
+
+/// Epochs until a guest is looked at again. Never 0: that takes a slow path at every call.
+const NEXT_EPOCH: u64 = 1;
+
+/// A fresh sandbox, used once.
+pub(crate) struct Instance {
+    store: Store<Guest>,
+    watch: Watch,
+    cpu: CpuMeter,
+    fuel: Option<u64>,
+}
+
+/// What an instance leaves behind.
+pub(crate) struct Remains {
+    pub(crate) usage: Usage,
+    pub(crate) log: Vec<LogLine>,
+    pub(crate) log_dropped: u64,
+}
+
+impl Instance {
+    /// A store for this guest. Every limit is armed before anything of the guest runs: instantiating runs its start
+    /// functions.
+    pub(crate) fn new(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Self> {
+        let mut cpu = CpuMeter::default();
+        let watch = guest.watch.clone();
+        let store = cpu.measure(|| armed(module, guest, limits))?;
+        Ok(Self {
+            store,
+            watch,
+            cpu,
+            fuel: limits.fuel,
+        })
+    }
+
+    /// Instantiates the module and calls this function of it; every way to end is a typed error.
+    pub(crate) async fn call<P, R>(
+        &mut self,
+        module: &Module,
+        function: &ComponentExportIndex,
+        parameters: P,
+    ) -> wasmtime::Result<R>
+    where
+        P: ComponentNamedList + Lower + Send + Sync,
+        R: ComponentNamedList + Lift + Send + Sync + 'static,
+    {
+        let store = &mut self.store;
+        let call = pin!(async move {
+            let instance = module.instances.instantiate_async(&mut *store).await?;
+            let function = instance.get_typed_func::<P, R>(&mut *store, function)?;
+            function.call_async(&mut *store, parameters).await
+        });
+        bounded(call, &self.watch, &mut self.cpu).await
+    }
+
+    /// Gives the slot back and says what was used.
+    pub(crate) fn finish(mut self) -> Remains {
+        let fuel = self.fuel.map(|allowed| {
+            let left = self.store.get_fuel().unwrap_or_default();
+            allowed.saturating_sub(left)
+        });
+        let guest = self.store.data();
+        let peak_memory_bytes = guest.memory.peak();
+        let (log, log_dropped) = guest
+            .log
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .finish();
+        self.cpu.measure(|| drop(self.store));
+        let usage = Usage {
+            cpu: self.cpu.spent(),
+            wall: self.watch.elapsed(),
+            peak_memory_bytes,
+            fuel,
+        };
+        Remains {
+            usage,
+            log,
+            log_dropped,
+        }
+    }
+}
+
+fn armed(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Store<Guest>> {
+    let mut store = Store::try_new(module.instances.engine(), guest)?;
+    store.limiter(|guest| &mut guest.memory);
+    store.set_epoch_deadline(NEXT_EPOCH);
+    store.epoch_deadline_callback(|store| match store.data().watch.verdict() {
+        Some(ended) => Err(wasmtime::Error::new(ended)),
+        // Tokio's own yield goes behind whatever else is ready, so that a guest that spins starves nobody.
+        None => Ok(UpdateDeadline::YieldCustom(
+            NEXT_EPOCH,
+            Box::pin(tokio::task::yield_now()),
+        )),
+    });
+    store.set_hostcall_fuel(held::CALL_BYTES.saturating_add(limits.output.as_usize()));
+    store.set_max_component_handles(held::HANDLES);
+    if let Some(fuel) = limits.fuel {
+        store.set_fuel(fuel)?;
+    }
+    Ok(store)
+}
+
+/// Drives a call to its end or to its time limit. Guests that spin are ended by their epoch; this ends those that wait
+/// inside the host. Most calls return when they are first polled, and need no timer.
+async fn bounded<T>(
+    mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
+    watch: &Watch,
+    cpu: &mut CpuMeter,
+) -> wasmtime::Result<T> {
+    let mut over: Option<Pin<Box<dyn Future<Output = Ended> + Send>>> = None;
+    poll_fn(|context| {
+        if let Poll::Ready(returned) = cpu.measure(|| call.as_mut().poll(context)) {
+            return Poll::Ready(returned);
+        }
+        let over = over.get_or_insert_with(|| Box::pin(watch.clone().over()));
+        let ended = over.as_mut().poll(context);
+        ended.map(|ended| Err(wasmtime::Error::new(ended)))
+    })
+    .await
+}

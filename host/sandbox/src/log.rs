@@ -1,0 +1,236 @@
+//! What an attempt writes: its log, standard output and standard error, line by line, bounded and harmless to a
+//! terminal (S7).
+//!
+//! The first lines are kept, since they say how it began; once one does not fit, it is cut and the rest is counted.
+
+use std::mem;
+
+use stem_core::ids::EnvelopeId;
+use stem_core::names::TaskName;
+use stem_core::record::{LogLevel, LogLine};
+use stem_core::units::ByteSize;
+
+/// What a line or a field costs beside its text, so that empty ones are bounded too.
+const OVERHEAD: usize = 16;
+/// Ends a line that was cut.
+const CUT: &str = "… (cut)";
+
+/// The lines of one attempt.
+#[derive(Debug)]
+pub(crate) struct Log {
+    id: EnvelopeId,
+    task: TaskName,
+    lines: Vec<LogLine>,
+    room: usize,
+    dropped: u64,
+    stdout: Partial,
+    stderr: Partial,
+}
+
+/// A line that has not ended yet.
+#[derive(Debug, Default)]
+struct Partial {
+    bytes: Vec<u8>,
+    is_cut: bool,
+}
+
+/// Standard output or standard error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stream {
+    /// Standard output.
+    Stdout,
+    /// Standard error.
+    Stderr,
+}
+
+impl Log {
+    /// An empty log with room for so many bytes.
+    pub(crate) fn new(id: EnvelopeId, task: TaskName, room: ByteSize) -> Self {
+        Self {
+            id,
+            task,
+            lines: Vec::new(),
+            room: room.as_usize(),
+            dropped: 0,
+            stdout: Partial::default(),
+            stderr: Partial::default(),
+        }
+    }
+
+    /// Takes bytes of a stream; lines are kept as they end.
+    pub(crate) fn write(&mut self, stream: Stream, bytes: &[u8]) {
+        let mut pieces = bytes.split(|byte| *byte == b'\n');
+        let last = pieces.next_back().unwrap_or_default();
+        for piece in pieces {
+            self.extend(stream, piece);
+            self.end_line(stream);
+        }
+        self.extend(stream, last);
+    }
+
+    fn extend(&mut self, stream: Stream, piece: &[u8]) {
+        let room = self.room;
+        let partial = self.partial(stream);
+        let fits = piece.len().min(room.saturating_sub(partial.bytes.len()));
+        partial.bytes.extend_from_slice(&piece[..fits]);
+        partial.is_cut |= fits < piece.len();
+    }
+
+    fn end_line(&mut self, stream: Stream) {
+        let Partial { mut bytes, is_cut } = mem::take(self.partial(stream));
+        if bytes.last() == Some(&b'\r') {
+            bytes.pop();
+        }
+        let level = match stream {
+            Stream::Stdout => LogLevel::Stdout,
+            Stream::Stderr => LogLevel::Stderr,
+        };
+        let mut message = escape(&String::from_utf8_lossy(&bytes));
+        if is_cut {
+            message.push_str(CUT);
+        }
+        self.keep(level, message, Vec::new());
+    }
+
+    fn partial(&mut self, stream: Stream) -> &mut Partial {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// Takes a line of the guest's log.
+    pub(crate) fn emit(&mut self, level: LogLevel, message: &str, fields: &[(String, String)]) {
+        if self.room == 0 {
+            self.dropped += 1;
+            return;
+        }
+        let fields = fields
+            .iter()
+            .map(|(name, value)| (escape(name), escape(value)))
+            .collect();
+        self.keep(level, escape(message), fields);
+    }
+
+    fn keep(&mut self, level: LogLevel, mut message: String, mut fields: Vec<(String, String)>) {
+        if self.room == 0 {
+            self.dropped += 1;
+            return;
+        }
+        let of_fields: usize = fields
+            .iter()
+            .map(|(name, value)| OVERHEAD + name.len() + value.len())
+            .sum();
+        let cost = OVERHEAD + message.len() + of_fields;
+        if cost > self.room {
+            fields.clear();
+            cut(&mut message, self.room.saturating_sub(OVERHEAD));
+            self.dropped += 1;
+        }
+        self.room = self.room.saturating_sub(cost);
+        tracing::debug!(target: "stem::guest", id = %self.id, task = %self.task, level = level.as_str(), "{message}");
+        self.lines.push(LogLine {
+            level,
+            message,
+            fields,
+        });
+    }
+
+    /// The lines that were kept, and how many were not, or not wholly.
+    pub(crate) fn finish(&mut self) -> (Vec<LogLine>, u64) {
+        for stream in [Stream::Stdout, Stream::Stderr] {
+            if !self.partial(stream).bytes.is_empty() {
+                self.end_line(stream);
+            }
+        }
+        (mem::take(&mut self.lines), mem::take(&mut self.dropped))
+    }
+}
+
+/// The text without what could move a terminal's cursor or turn the direction of writing.
+pub(crate) fn escape(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
+        if is_harmful(character) {
+            escaped.extend(character.escape_default());
+        } else {
+            escaped.push(character);
+        }
+    }
+    escaped
+}
+
+fn is_harmful(character: char) -> bool {
+    let turns_direction = matches!(character,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    turns_direction || (character.is_control() && character != '\t')
+}
+
+/// Cuts the text to so many bytes, and says so.
+pub(crate) fn cut(text: &mut String, bytes: usize) {
+    if text.len() > bytes {
+        text.truncate(text.floor_char_boundary(bytes));
+        text.push_str(CUT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn log(room: u64) -> Log {
+        let task = TaskName::new("t").expect("a good name");
+        Log::new(EnvelopeId::new(), task, ByteSize(room))
+    }
+
+    fn messages(log: &mut Log) -> Vec<String> {
+        let (lines, _) = log.finish();
+        lines.into_iter().map(|line| line.message).collect()
+    }
+
+    /// S7
+    #[test]
+    fn a_line_is_kept_when_it_ends_and_the_last_one_without_an_end() {
+        let mut log = log(1_000);
+        log.write(Stream::Stdout, b"one\r\ntw");
+        log.write(Stream::Stderr, b"between\n");
+        log.write(Stream::Stdout, b"o\n\nlast");
+        assert_eq!(messages(&mut log), ["one", "between", "two", "", "last"]);
+    }
+
+    /// S7
+    #[test]
+    fn control_characters_are_escaped() {
+        let mut log = log(1_000);
+        log.write(Stream::Stdout, b"\x1b[2J\tred\xff\n");
+        log.emit(LogLevel::Info, "a\nb\u{202e}", &[]);
+        assert_eq!(
+            messages(&mut log),
+            ["\\u{1b}[2J\tred\u{fffd}", "a\\nb\\u{202e}"]
+        );
+    }
+
+    /// S7
+    #[test]
+    fn what_does_not_fit_is_cut_and_counted() {
+        let mut log = log(60);
+        log.write(Stream::Stdout, b"0123456789\n");
+        log.write(Stream::Stdout, &[b'x'; 5_000]);
+        log.write(Stream::Stdout, b"\nnever seen\n");
+        log.emit(LogLevel::Error, "nor this", &[]);
+        let (lines, dropped) = log.finish();
+        assert_eq!((lines.len(), dropped), (2, 3));
+        assert!(lines[1].message.starts_with("xxx") && lines[1].message.ends_with(CUT));
+        assert!(lines[1].message.len() < 60, "{}", lines[1].message);
+    }
+
+    /// S7
+    #[test]
+    fn empty_lines_are_bounded_too() {
+        let mut log = log(64 << 10);
+        log.write(Stream::Stderr, &[b'\n'; 1 << 20]);
+        let (lines, dropped) = log.finish();
+        assert_eq!(lines.len(), 4_096);
+        assert_eq!(dropped, (1 << 20) - 4_096);
+    }
+}

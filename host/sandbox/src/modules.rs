@@ -1,0 +1,112 @@
+//! Compiled modules by digest: each is fetched and compiled once, however many ask for it (S5).
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use stem_core::executor::ExecutorError;
+use stem_core::ids::Digest;
+use stem_core::module_store::ModuleStore;
+use stem_core::outcome::{Failure, FailureKind};
+use tokio::sync::OnceCell;
+
+use crate::engine::Class;
+use crate::module::Module;
+use crate::sandbox::Sandbox;
+
+/// How long a module that no active deployment has stays compiled: envelopes may be pinned to it.
+const IDLE_TIME: Duration = Duration::from_secs(600);
+
+/// A module that was compiled, or that cannot be.
+pub(crate) type Loaded = Result<Arc<Module>, Failure>;
+
+type Key = (Digest, Class);
+
+struct Slot {
+    cell: Arc<OnceCell<Loaded>>,
+    last_used: Duration,
+}
+
+/// Why nothing was loaded; asked again, the answer may be another.
+enum Unloaded {
+    Missing,
+    Fault(ExecutorError),
+}
+
+/// Fetches and compiles modules.
+pub(crate) struct Modules {
+    pub(crate) sandbox: Arc<Sandbox>,
+    store: Arc<dyn ModuleStore>,
+    slots: Mutex<HashMap<Key, Slot>>,
+}
+
+impl Modules {
+    /// Nothing loaded yet.
+    pub(crate) fn new(sandbox: Arc<Sandbox>, store: Arc<dyn ModuleStore>) -> Self {
+        Self {
+            sandbox,
+            store,
+            slots: Mutex::new(HashMap::new()),
+        }
+    }
+
+    /// The module, compiled now if it was not before. An `Err` is a fault of the host or the store.
+    pub(crate) async fn get(&self, digest: Digest, class: Class) -> Result<Loaded, ExecutorError> {
+        let cell = self.cell((digest, class));
+        match cell.get_or_try_init(|| self.load(digest, class)).await {
+            Ok(loaded) => Ok(loaded.clone()),
+            Err(Unloaded::Missing) => {
+                let message = format!("the store has no module {}", digest.short());
+                Ok(Err(unavailable(message)))
+            }
+            Err(Unloaded::Fault(error)) => Err(error),
+        }
+    }
+
+    fn cell(&self, key: Key) -> Arc<OnceCell<Loaded>> {
+        let now = self.sandbox.clock().monotonic();
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = slots.entry(key).or_insert_with(|| Slot {
+            cell: Arc::default(),
+            last_used: now,
+        });
+        slot.last_used = now;
+        Arc::clone(&slot.cell)
+    }
+
+    async fn load(&self, digest: Digest, class: Class) -> Result<Loaded, Unloaded> {
+        let fetched = self.store.module(&digest).await;
+        let bytes = fetched
+            .map_err(|error| {
+                let fault = ExecutorError::new("fetch a module").because(error);
+                Unloaded::Fault(fault)
+            })?
+            .ok_or(Unloaded::Missing)?;
+        if Digest::of(&bytes) != digest {
+            let message = format!(
+                "the stored module {} is not what was deployed",
+                digest.short()
+            );
+            return Ok(Err(unavailable(message)));
+        }
+        let loaded = self.sandbox.load(bytes, class).await;
+        Ok(loaded.map(Arc::new).map_err(|error| {
+            let message = format!("the module {} cannot be loaded: {error:#}", digest.short());
+            unavailable(message)
+        }))
+    }
+
+    /// Lets go of what no active deployment needs and nobody has asked for in a while.
+    pub(crate) fn tidy(&self, active: &HashSet<Key>) {
+        let now = self.sandbox.clock().monotonic();
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        slots.retain(|key, slot| {
+            active.contains(key) || now.saturating_sub(slot.last_used) < IDLE_TIME
+        });
+    }
+}
+
+/// A task whose module cannot be run.
+pub(crate) fn unavailable(message: String) -> Failure {
+    Failure::permanent(FailureKind::ModuleUnavailable, message)
+}

@@ -1,0 +1,135 @@
+//! A task on its compiled module: what a worker runs.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stem_core::clock::Clock;
+use stem_core::executor::{AttemptFacts, Execution, ExecutorError, Program, Run};
+use stem_core::ids::Digest;
+use stem_core::module_store::DeployedTask;
+use stem_core::policy::Limits;
+
+use crate::bindings::by_reference;
+use crate::context::Guest;
+use crate::deploy_error::DeployError;
+use crate::engine::Class;
+use crate::fate::{Returned, outcome};
+use crate::instance::Instance;
+use crate::limits::MemoryMeter;
+use crate::log::Log;
+use crate::module::Module;
+use crate::sandbox::Sandbox;
+use crate::watch::Watch;
+
+/// A task with its policy, on the module that it runs on.
+pub(crate) struct SandboxedTask {
+    pub(crate) task: DeployedTask,
+    pub(crate) digest: Digest,
+    pub(crate) module: Arc<Module>,
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Program for SandboxedTask {
+    fn task(&self) -> &DeployedTask {
+        &self.task
+    }
+
+    fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    async fn run(&self, run: Run) -> Result<Execution, ExecutorError> {
+        if run.limits.fuel.is_some() && self.module.class != Class::Fuel {
+            let problem = "the attempt has a fuel limit, and its deployment counts no fuel";
+            return Err(ExecutorError::new(problem));
+        }
+        let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
+        let mut instance = self.equip(&run, watch.clone())?;
+        let returned = self.call(&mut instance, &run).await;
+        let remains = instance.finish();
+        Ok(Execution {
+            outcome: outcome(returned, &run.limits, &watch)?,
+            usage: remains.usage,
+            log: remains.log,
+            log_dropped: remains.log_dropped,
+        })
+    }
+}
+
+impl Sandbox {
+    /// One task of a module that was inspected, without a store: for benchmarks and trials.
+    pub async fn program(
+        self: &Arc<Self>,
+        module: &Bytes,
+        task: DeployedTask,
+    ) -> Result<Arc<dyn Program>, DeployError> {
+        let class = Class::of(&task.policy.limits);
+        let loaded = self.load(module.clone(), class).await;
+        Ok(Arc::new(SandboxedTask {
+            task,
+            digest: Digest::of(module),
+            module: Arc::new(loaded.map_err(DeployError::invalid)?),
+            clock: Arc::clone(self.clock()),
+        }))
+    }
+}
+
+impl SandboxedTask {
+    fn equip(&self, run: &Run, watch: Watch) -> Result<Instance, ExecutorError> {
+        let Run { facts, limits, .. } = run;
+        let log = Log::new(facts.id, facts.task.clone(), limits.log);
+        let memory = MemoryMeter::new(limits.memory);
+        let guest = Guest::new(memory, watch, log, Arc::clone(&run.context));
+        Instance::new(&self.module, guest, limits)
+            .map_err(|error| ExecutorError::new("prepare a sandbox").because(format!("{error:#}")))
+    }
+
+    async fn call(&self, instance: &mut Instance, run: &Run) -> Returned {
+        let facts = &run.facts;
+        let id = facts.id.to_string();
+        let (headers, attributes) = (headers(facts), attributes(facts));
+        let attempt = by_reference::Attempt {
+            id: &id,
+            task: facts.task.as_str(),
+            queue: facts.queue.as_str(),
+            number: facts.number,
+            max_attempts: facts.max_attempts,
+            delivery: facts.delivery,
+            enqueued_at: facts.enqueued_at.as_millis(),
+            soft_time_limit: soft_time(&run.limits),
+            hard_time_limit: millis(run.limits.hard_time),
+            headers: &headers,
+            attributes: &attributes,
+        };
+        let payload = by_reference::Payload {
+            content_type: &run.payload.content_type,
+            body: &run.payload.body,
+        };
+        let module = &self.module;
+        instance.call(module, &module.run, (attempt, payload)).await
+    }
+}
+
+fn headers(facts: &AttemptFacts) -> Vec<(&str, &str)> {
+    let headers = facts.headers.iter();
+    headers
+        .map(|(name, value)| (name.as_str(), value.as_str()))
+        .collect()
+}
+
+fn attributes(facts: &AttemptFacts) -> Vec<(&str, &str)> {
+    let attributes = facts.attributes.iter();
+    attributes
+        .map(|(name, value)| (*name, value.as_str()))
+        .collect()
+}
+
+fn soft_time(limits: &Limits) -> Option<u64> {
+    limits.soft_time.map(millis)
+}
+
+fn millis(duration: std::time::Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

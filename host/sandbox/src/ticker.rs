@@ -1,0 +1,49 @@
+//! The deadline clock: one thread that moves the epoch of every engine on.
+//!
+//! It is a thread and no task, because guests that spin can keep a runtime from ever looking at its timers.
+
+use std::io;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use wasmtime::{Engine, EngineWeak};
+
+/// How often a running guest is looked at.
+const PERIOD: Duration = Duration::from_millis(10);
+
+/// The engines whose guests have deadlines.
+pub(crate) struct Ticker {
+    engines: Arc<Mutex<Vec<EngineWeak>>>,
+}
+
+impl Ticker {
+    /// Starts with one engine; the thread ends when no engine is left.
+    pub(crate) fn start(engine: &Engine) -> io::Result<Self> {
+        let engines = Arc::new(Mutex::new(vec![engine.weak()]));
+        let watched = Arc::clone(&engines);
+        thread::Builder::new()
+            .name("stem-epoch".to_owned())
+            .spawn(move || while tick(&watched) {})?;
+        Ok(Self { engines })
+    }
+
+    /// Moves the epoch of this engine too. The first engine must still be there.
+    pub(crate) fn watch(&self, engine: &Engine) {
+        self.engines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .push(engine.weak());
+    }
+}
+
+/// One period; false when no engine is left.
+fn tick(engines: &Mutex<Vec<EngineWeak>>) -> bool {
+    thread::park_timeout(PERIOD);
+    let mut engines = engines.lock().unwrap_or_else(PoisonError::into_inner);
+    engines.retain(|engine| {
+        let engine = engine.upgrade();
+        engine.inspect(Engine::increment_epoch).is_some()
+    });
+    !engines.is_empty()
+}

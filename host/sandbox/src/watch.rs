@@ -1,0 +1,104 @@
+//! When an attempt is asked to stop, and when it is ended: its time limits and its stop signal, read together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use stem_core::clock::Clock;
+use stem_core::executor::{Stop, StopReason, StopSignal};
+use stem_core::policy::Limits;
+
+/// Watches over one attempt from its start.
+#[derive(Clone)]
+pub(crate) struct Watch {
+    clock: Arc<dyn Clock>,
+    started: Duration,
+    soft: Option<Duration>,
+    hard: Duration,
+    stop: StopSignal,
+}
+
+/// Why the task is asked to wind up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Request {
+    /// By somebody outside.
+    Stop(StopReason),
+    /// Its soft time limit has passed.
+    SoftTime,
+}
+
+/// Why an attempt is ended by force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Ended {
+    /// Its hard time limit has passed.
+    #[error("the hard time limit has passed")]
+    HardTime,
+    /// Somebody outside wants it.
+    #[error("told to end now")]
+    Stopped(StopReason),
+}
+
+impl Watch {
+    /// The attempt starts now.
+    pub(crate) fn start(clock: &Arc<dyn Clock>, limits: &Limits, stop: StopSignal) -> Self {
+        Self {
+            clock: Arc::clone(clock),
+            started: clock.monotonic(),
+            soft: limits.soft_time,
+            hard: limits.hard_time,
+            stop,
+        }
+    }
+
+    /// Time since the start.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.clock.monotonic().saturating_sub(self.started)
+    }
+
+    /// Time after the start at which the task is asked to stop.
+    pub(crate) fn soft_limit(&self) -> Option<Duration> {
+        self.soft
+    }
+
+    /// Time until the attempt is ended.
+    pub(crate) fn left(&self) -> Duration {
+        self.hard.saturating_sub(self.elapsed())
+    }
+
+    /// Whether the task is to wind up: what comes from outside goes before the task's own limit.
+    pub(crate) fn request(&self) -> Option<Request> {
+        match *self.stop.borrow() {
+            Stop::Asked(reason) | Stop::Now(reason) => Some(Request::Stop(reason)),
+            Stop::No => self
+                .soft
+                .filter(|soft| self.elapsed() >= *soft)
+                .map(|_| Request::SoftTime),
+        }
+    }
+
+    /// Whether the attempt is over, whatever the guest does.
+    pub(crate) fn verdict(&self) -> Option<Ended> {
+        if let Stop::Now(reason) = *self.stop.borrow() {
+            return Some(Ended::Stopped(reason));
+        }
+        self.left().is_zero().then_some(Ended::HardTime)
+    }
+
+    /// Returns when the attempt is over: for a guest that waits inside the host, where no epoch reaches it.
+    pub(crate) async fn over(mut self) -> Ended {
+        let left = self.left();
+        let told = tokio::time::timeout(left, self.told_to_end()).await;
+        told.map_or(Ended::HardTime, Ended::Stopped)
+    }
+
+    async fn told_to_end(&mut self) -> StopReason {
+        loop {
+            if let Stop::Now(reason) = *self.stop.borrow_and_update() {
+                return reason;
+            }
+            if self.stop.changed().await.is_err() {
+                // Nobody can send the signal any more: only the time limit is left.
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+}
