@@ -1,0 +1,128 @@
+//! Opening the database: settings, format, and a schema made once, whoever comes first.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use stem_core::names::Namespace;
+use stem_core::store_error::StoreErrorKind;
+
+use crate::problem::{Problem, Stepped};
+use crate::store::Synchronous;
+
+/// The layout that this build writes: `PRAGMA user_version`.
+pub(crate) const SCHEMA_VERSION: i64 = 1;
+/// Marks the file as ours, in `PRAGMA application_id`: "Stem".
+const APPLICATION_ID: i64 = 0x5374_656d;
+const SCHEMA: &str = include_str!("schema/v1.sql");
+
+/// Behind the turnstile nobody of ours waits for SQLite's own lock; another program may hold it.
+const BUSY: Duration = Duration::from_secs(30);
+/// All statements of the store are kept prepared.
+const STATEMENTS: usize = 256;
+/// Pages of the log that are written before they are moved into the database: 16 MiB.
+const LOG_PAGES: i64 = 4_096;
+const LOG_BYTES: i64 = LOG_PAGES * 4_096;
+/// KiB of pages that a connection keeps in memory.
+const CACHE_KIB: i64 = 16_384;
+
+/// The connection that writes; makes the schema where the file is empty. The caller has the turn to write.
+pub(crate) fn writer(path: &Path, synchronous: Synchronous) -> Stepped<Connection> {
+    let connection = connect(path)?;
+    let found = application(&connection)?;
+    if found == Application::None {
+        connection.pragma_update(None, "journal_mode", "wal")?;
+        create(&connection)?;
+    }
+    connection.pragma_update(None, "journal_mode", "wal")?;
+    connection.pragma_update(None, "synchronous", synchronous.pragma())?;
+    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
+    connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
+    check_version(&connection)?;
+    Ok(connection)
+}
+
+/// A connection that only reads.
+pub(crate) fn reader(path: &Path) -> Stepped<Connection> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}
+
+/// Refuses a database of another format: also one that another build has changed while it was open.
+pub(crate) fn check_version(connection: &Connection) -> Stepped<()> {
+    let found: i64 = connection
+        .prepare_cached("PRAGMA user_version")?
+        .query_row([], |row| row.get(0))?;
+    if found == SCHEMA_VERSION {
+        return Ok(());
+    }
+    let message = format!(
+        "the database has format {found} and this build reads format {SCHEMA_VERSION}: {}",
+        if found > SCHEMA_VERSION {
+            "upgrade this program"
+        } else {
+            "move the file away, or open it with the build that made it"
+        }
+    );
+    Err(Problem::new(StoreErrorKind::Unreadable, message))
+}
+
+/// The number of a namespace, given once.
+pub(crate) fn namespace(connection: &Connection, name: &Namespace) -> Stepped<i64> {
+    const FIND: &str = "SELECT namespace FROM namespaces WHERE name = ?1";
+    const MAKE: &str = "INSERT INTO namespaces (name) VALUES (?1) ON CONFLICT DO NOTHING";
+    connection.execute(MAKE, [name.as_str()])?;
+    Ok(connection.query_row(FIND, [name.as_str()], |row| row.get(0))?)
+}
+
+/// Ends a connection that wrote: the log goes into the database where nobody else has it open.
+pub(crate) fn close(connection: Connection) {
+    connection.flush_prepared_statement_cache();
+    if let Err((_, error)) = connection.close() {
+        tracing::warn!(%error, "cannot close the database");
+    }
+}
+
+fn connect(path: &Path) -> Stepped<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    connection.pragma_update(None, "temp_store", "memory")?;
+    connection.pragma_update(None, "foreign_keys", false)?;
+    Ok(connection)
+}
+
+#[derive(PartialEq, Eq)]
+enum Application {
+    None,
+    Ours,
+}
+
+/// Whose database this is; refused where it is another program's.
+fn application(connection: &Connection) -> Stepped<Application> {
+    let id: i64 = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
+    let table: Option<String> = connection
+        .query_row("SELECT name FROM sqlite_schema LIMIT 1", [], |row| {
+            row.get(0)
+        })
+        .optional()?;
+    match (id, table) {
+        (APPLICATION_ID, _) => Ok(Application::Ours),
+        (0, None) => Ok(Application::None),
+        _ => Err(Problem::new(
+            StoreErrorKind::Unreadable,
+            "the database belongs to another program: choose another path",
+        )),
+    }
+}
+
+fn create(connection: &Connection) -> Stepped<()> {
+    connection.execute_batch(&format!(
+        "BEGIN IMMEDIATE; {SCHEMA} \
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,201 @@
+//! Records as rows: a report on its own is ready to be stored, and only what was kept before makes it be merged (R5).
+
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension};
+use stem_core::clock::Timestamp;
+use stem_core::ids::EnvelopeId;
+use stem_core::record::{
+    DEAD_LETTER_RETENTION, LIVE_RECORD_RETENTION, Progress, Record, Report, kept_for,
+};
+use stem_core::state::{EndState, State};
+
+use crate::problem::{Problem, Stepped};
+use crate::rows::{self, millis};
+use crate::writer::Step;
+
+/// A report as it is stored where nothing was kept before. It is made by the caller, so that the writer need not.
+#[derive(Debug, Clone)]
+pub(crate) struct Entry {
+    pub(crate) id: EnvelopeId,
+    pub(crate) generation: u32,
+    pub(crate) delivery: u32,
+    pub(crate) end: Option<EndState>,
+    retention: Duration,
+    body: Vec<u8>,
+}
+
+impl Entry {
+    pub(crate) fn of(report: &Report) -> Stepped<Self> {
+        Ok(Self {
+            id: report.id,
+            generation: report.generation,
+            delivery: report.delivery,
+            end: report.end.as_ref().map(|end| end.state),
+            retention: report.retention,
+            body: rows::encode(&report.clone().merge_into(None))?,
+        })
+    }
+
+    /// Until when the record is kept from now on (R4): one that failed, as long as its dead letter.
+    fn expires_at(&self, now: Timestamp) -> Timestamp {
+        let kept = kept_for(self.retention);
+        match self.end {
+            None => now + LIVE_RECORD_RETENTION,
+            Some(EndState::Failed) => now + kept.max(DEAD_LETTER_RETENTION),
+            Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => now + kept,
+        }
+    }
+
+    fn state(&self) -> Option<&'static str> {
+        self.end.map(|end| State::from(end).as_str())
+    }
+
+    /// The report again: a record of it alone holds all that it said.
+    fn report(&self) -> Stepped<Report> {
+        let mut record: Record = rows::decode("a record", &self.body)?;
+        Ok(Report {
+            id: self.id,
+            task: record.task,
+            queue: record
+                .queue
+                .ok_or_else(|| Problem::unreadable("a record", "no queue"))?,
+            generation: self.generation,
+            delivery: self.delivery,
+            enqueued_at: record.enqueued_at,
+            attempt: record.attempts.pop(),
+            end: record.end,
+            retention: self.retention,
+        })
+    }
+}
+
+/// Adds a report to the record of an envelope.
+pub(crate) fn add(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
+    const ADD: &str = "INSERT INTO records
+        (number, namespace, id, generation, delivery, state, expires_at, body)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+    let added = step.execute(
+        ADD,
+        rusqlite::params![
+            number,
+            step.namespace,
+            entry.id.as_bytes(),
+            entry.generation,
+            entry.delivery,
+            entry.state(),
+            millis(entry.expires_at(step.now)),
+            entry.body,
+        ],
+    )?;
+    match added {
+        0 => merge(step, number, entry),
+        _ => Ok(()),
+    }
+}
+
+fn merge(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
+    const MERGE: &str = "UPDATE records SET generation = ?2, delivery = max(delivery, ?3),
+        state = ?4, expires_at = ?5, body = ?6 WHERE number = ?1";
+    let kept = kept(step.connection, number, step.now)?;
+    let body = rows::encode(&entry.report()?.merge_into(kept))?;
+    let params = rusqlite::params![
+        number,
+        entry.generation,
+        entry.delivery,
+        entry.state(),
+        millis(entry.expires_at(step.now)),
+        body,
+    ];
+    step.execute(MERGE, params)?;
+    Ok(())
+}
+
+/// The record of this number, unless it has expired.
+fn kept(connection: &Connection, number: i64, now: Timestamp) -> Stepped<Option<Record>> {
+    const KEPT: &str = "SELECT body FROM records WHERE number = ?1 AND expires_at > ?2";
+    let mut statement = connection.prepare_cached(KEPT)?;
+    let body = statement.query_row((number, millis(now)), |row| {
+        Ok(rows::decode("a record", row.get_ref(0)?.as_blob()?))
+    });
+    body.optional()?.transpose()
+}
+
+/// The record as it is shown: with the progress of the attempt that runs, also where nothing else is known yet.
+pub(crate) fn show(
+    connection: &Connection,
+    namespace: i64,
+    id: EnvelopeId,
+    now: Timestamp,
+) -> Stepped<Option<Record>> {
+    let Some(number) = rows::number(connection, namespace, id)? else {
+        return Ok(None);
+    };
+    let record = kept(connection, number, now)?;
+    let Some((generation, progress)) = progress(connection, number, now)? else {
+        return Ok(record);
+    };
+    Ok(Some(Record {
+        progress: Some(progress),
+        ..Record::continued(record, id, generation)
+    }))
+}
+
+fn progress(
+    connection: &Connection,
+    number: i64,
+    now: Timestamp,
+) -> Stepped<Option<(u32, Progress)>> {
+    const PROGRESS: &str = "SELECT generation, progress FROM fences
+        WHERE number = ?1 AND expires_at > ?2 AND progress IS NOT NULL";
+    let mut statement = connection.prepare_cached(PROGRESS)?;
+    let found = statement.query_row((number, millis(now)), |row| {
+        let progress: Stepped<Progress> =
+            rows::decode("the progress of an attempt", row.get_ref(1)?.as_blob()?);
+        Ok(progress.and_then(|progress| Ok((row.get(0)?, progress))))
+    });
+    found.optional()?.transpose()
+}
+
+/// Forgets checkpoints and progress of envelopes that end. Most stores have none: that is asked once for a batch.
+pub(crate) struct Leftovers {
+    has_fences: bool,
+}
+
+impl Leftovers {
+    pub(crate) fn of(step: &Step<'_>) -> Stepped<Self> {
+        const FENCES: &str = "SELECT EXISTS (SELECT 1 FROM fences)";
+        Ok(Self {
+            has_fences: rows::has_rows(step.connection, FENCES)?,
+        })
+    }
+
+    /// Only a replay can go on from a checkpoint: it waits for one as long as the dead letter does.
+    pub(crate) fn bury(&self, step: &Step<'_>, number: i64) -> Stepped<()> {
+        if self.has_fences {
+            bury_fence(step, number)?;
+        }
+        Ok(())
+    }
+
+    pub(crate) fn clear(&self, step: &Step<'_>, number: i64) -> Stepped<()> {
+        if self.has_fences {
+            drop_fence(step, number)?;
+        }
+        Ok(())
+    }
+}
+
+/// A checkpoint lives as long as its fence.
+pub(crate) fn drop_fence(step: &Step<'_>, number: i64) -> Stepped<()> {
+    step.execute("DELETE FROM checkpoints WHERE number = ?1", [number])?;
+    step.execute("DELETE FROM fences WHERE number = ?1", [number])?;
+    Ok(())
+}
+
+/// Keeps the checkpoint of an envelope that has failed for a replay.
+pub(crate) fn bury_fence(step: &Step<'_>, number: i64) -> Stepped<()> {
+    const BURY: &str = "UPDATE fences SET progress = NULL, expires_at = ?2 WHERE number = ?1";
+    step.execute(BURY, (number, millis(step.now + DEAD_LETTER_RETENTION)))?;
+    Ok(())
+}
