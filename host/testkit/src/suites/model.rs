@@ -1,0 +1,252 @@
+//! What holds whatever happens: random short histories of one queue, checked after every step.
+//!
+//! The dice are seeded, so that a history that breaks a promise breaks it again.
+
+use std::collections::{HashMap, HashSet};
+use std::time::Duration;
+
+use stem_core::broker::{Delivery, Due, Publication, Settled};
+use stem_core::ids::EnvelopeId;
+use stem_core::outcome::Settlement;
+use stem_core::queues::{CancelMode, Cancelling, Place};
+use stem_core::state::EndState;
+
+use crate::builders::{ending, publication, settling};
+use crate::fixture::{Ability, Fixture};
+use crate::process::Process;
+
+const STEPS: usize = 60;
+
+/// B5, B8, R1, R2: every envelope is in exactly one place, ends once in each generation, and none is lost.
+pub async fn no_history_loses_or_doubles_an_envelope(fixture: &dyn Fixture) {
+    let can_move = fixture.abilities().contains(&Ability::MovableClock);
+    let histories = if can_move { 40 } else { 6 };
+    for seed in 1..=histories {
+        let mut history = History::begin(fixture, seed).await;
+        for _ in 0..STEPS {
+            history.step().await;
+            history.check().await;
+        }
+        history.finish().await;
+        history.check().await;
+    }
+}
+
+/// A small generator of numbers (xorshift): not good, but always the same.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % limit as u64).expect("less than the limit")
+    }
+
+    fn pick<T: Copy>(&mut self, choices: &[T]) -> T {
+        choices[self.below(choices.len())]
+    }
+}
+
+struct History<'a> {
+    fixture: &'a dyn Fixture,
+    process: Process,
+    dice: Dice,
+    seed: u64,
+    published: Vec<EnvelopeId>,
+    /// Every delivery that was ever handed out: most of them are stale.
+    deliveries: Vec<Delivery>,
+    newest: HashMap<EnvelopeId, u32>,
+    ended: HashSet<(EnvelopeId, u32)>,
+}
+
+impl<'a> History<'a> {
+    async fn begin(fixture: &'a dyn Fixture, seed: u64) -> Self {
+        Self {
+            fixture,
+            process: Process::here(fixture).await,
+            dice: Dice(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15)),
+            seed,
+            published: Vec::new(),
+            deliveries: Vec::new(),
+            newest: HashMap::new(),
+            ended: HashSet::new(),
+        }
+    }
+
+    async fn step(&mut self) {
+        match self.dice.below(20) {
+            0..=4 => self.publish().await,
+            5..=8 => self.claim().await,
+            9..=15 => self.settle().await,
+            16 => self.renew().await,
+            17 => self.cancel().await,
+            18 => self.replay().await,
+            _ => self.fixture.pass(self.fixture.lease()).await,
+        }
+    }
+
+    async fn publish(&mut self) {
+        let delay = self.fixture.lease();
+        let due = self.dice.pick(&[Due::Now, Due::Now, Due::After(delay)]);
+        let priority = self.dice.pick(&[0, 0, 5, 9]);
+        let publication = Publication {
+            due,
+            priority,
+            ..publication()
+        };
+        self.published.push(self.process.add(&publication).await);
+    }
+
+    async fn claim(&mut self) {
+        let limit = self.dice.below(4);
+        let queue = publication().queue;
+        let lost = self.dice.below(3) == 0;
+        let claimed = if lost {
+            self.process
+                .try_claim_for(self.fixture.lease())
+                .await
+                .into_iter()
+                .collect()
+        } else {
+            self.process.claim_from(&[queue], limit).await
+        };
+        for delivery in claimed {
+            let number = delivery.receipt.delivery;
+            let before = self.newest.insert(delivery.receipt.id, number);
+            assert!(
+                before.is_none_or(|before| before < number),
+                "seed {}",
+                self.seed
+            );
+            self.deliveries.push(delivery);
+        }
+    }
+
+    async fn settle(&mut self) {
+        if self.deliveries.is_empty() {
+            return;
+        }
+        let chosen = self.dice.below(self.deliveries.len());
+        let delivery = self.deliveries[chosen].clone();
+        let delay = self.dice.pick(&[Duration::ZERO, self.fixture.lease()]);
+        let settling = match self.dice.below(8) {
+            0..=2 => ending(&delivery, EndState::Succeeded),
+            3 => ending(&delivery, EndState::Failed),
+            4 => settling(&delivery, Settlement::Retry(delay)),
+            5 => settling(&delivery, Settlement::Snooze(delay)),
+            6 => settling(&delivery, Settlement::ReleaseAfterFault(delay)),
+            _ => settling(&delivery, Settlement::Release),
+        };
+        let settled = self
+            .process
+            .settle_all(std::slice::from_ref(&settling))
+            .await;
+        let is_end = match settling.settlement {
+            Settlement::Ack | Settlement::DeadLetter(_) => true,
+            Settlement::Retry(_)
+            | Settlement::Snooze(_)
+            | Settlement::Release
+            | Settlement::ReleaseAfterFault(_) => false,
+        };
+        if settled == [Settled::Done] {
+            let id = delivery.receipt.id;
+            assert_eq!(
+                self.newest[&id], delivery.receipt.delivery,
+                "seed {}",
+                self.seed
+            );
+            if is_end {
+                self.count_end(id, delivery.generation);
+            }
+        }
+    }
+
+    async fn renew(&mut self) {
+        if let Some(delivery) = self.deliveries.last() {
+            self.process.renew(delivery, self.fixture.lease()).await;
+        }
+    }
+
+    async fn cancel(&mut self) {
+        if self.published.is_empty() {
+            return;
+        }
+        let id = self.dice.pick(&self.published);
+        let before = self.process.find(id).await;
+        let cancelled = self.process.cancel(id, CancelMode::Ask).await;
+        if cancelled == Cancelling::Cancelled {
+            let before = before.expect("only what is there can be cancelled");
+            self.count_end(id, before.generation);
+        }
+    }
+
+    async fn replay(&mut self) {
+        let dead = self.process.dead(&<_>::default()).await;
+        if let Some(id) = dead.first() {
+            assert_eq!(self.process.replay(&[*id]).await, [true]);
+        }
+    }
+
+    fn count_end(&mut self, id: EnvelopeId, generation: u32) {
+        let is_first = self.ended.insert((id, generation));
+        assert!(
+            is_first,
+            "{id} ended twice in one generation: seed {}",
+            self.seed
+        );
+    }
+
+    /// Every envelope is in the broker, or has ended and its record says so; a dead letter is both.
+    async fn check(&self) {
+        let mut held = 0;
+        for id in &self.published {
+            let status = self.process.find(*id).await;
+            let generation = status.as_ref().map_or(1, |status| status.generation);
+            let has_ended = |generation| self.ended.contains(&(*id, generation));
+            let lives = status
+                .as_ref()
+                .is_some_and(|status| status.place != Place::Dead);
+            if status.is_none() || !lives {
+                let lookup = self.process.look_up(*id).await.expect("none is lost");
+                assert!(lookup.end().is_some(), "{id}: seed {}", self.seed);
+            } else {
+                assert!(!has_ended(generation), "{id} lives on: seed {}", self.seed);
+            }
+            held += u64::from(status.is_some());
+        }
+        let counted: u64 = self.process.counts().await.iter().sum();
+        assert_eq!(counted, held, "seed {}", self.seed);
+    }
+
+    /// Lets everything end that can still run.
+    async fn finish(&mut self) {
+        self.fixture.pass(self.fixture.lease()).await;
+        for delivery in std::mem::take(&mut self.deliveries) {
+            self.process.settle(&delivery, Settlement::Release).await;
+        }
+        loop {
+            let claimed = self.process.claim(100).await;
+            if claimed.is_empty() {
+                break;
+            }
+            for delivery in claimed {
+                let settlement = ending(&delivery, EndState::Succeeded);
+                assert_eq!(
+                    self.process.settle_all(&[settlement]).await,
+                    [Settled::Done]
+                );
+                self.count_end(delivery.receipt.id, delivery.generation);
+            }
+        }
+        let dead = self.process.dead(&<_>::default()).await;
+        let removed = self.process.stores.dead_letters.remove(&dead).await;
+        assert!(
+            removed
+                .expect("the store answers")
+                .iter()
+                .all(|removed| *removed)
+        );
+        assert_eq!(self.process.queues().await, [], "seed {}", self.seed);
+    }
+}

@@ -1,0 +1,109 @@
+//! How a worker that waits learns of work: soon, in any process, and without asking all the time.
+
+use std::time::Duration;
+
+use futures::join;
+use stem_core::outcome::Settlement;
+
+use crate::builders::{delayed, publication};
+use crate::fixture::Fixture;
+use crate::process::{Process, SOON, within};
+
+/// How long a lost lease may take to be found: promised are 2 s.
+const RESCUED: Duration = Duration::from_secs(40);
+/// How often something is done that must wake a waiting process each time, and how long that may take in all: long
+/// enough for a busy machine, too short for a store that only looks once a second.
+const ROUNDS: (u32, Duration) = (20, Duration::from_secs(10));
+
+/// B1, B6
+pub async fn every_publish_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let mut wakeups = there.work().await;
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            let publication = publication();
+            let waiting = there.next_delivery(&mut *wakeups);
+            let (delivery, id) = join!(waiting, here.add(&publication));
+            assert_eq!(delivery.receipt.id, id);
+            there.settle(&delivery, Settlement::Ack).await;
+        }
+    };
+    within(ROUNDS.1, rounds).await;
+}
+
+/// B6
+pub async fn a_delayed_envelope_wakes_a_waiting_worker_when_it_falls_due(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let mut wakeups = there.work().await;
+    let before = here.stores.clock.now();
+    let id = here.add(&delayed(fixture.lease())).await;
+    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
+    let (delivery, ()) = join!(waiting, fixture.pass(fixture.lease()));
+    assert_eq!(delivery.receipt.id, id);
+    assert!(delivery.claimed_at >= before + fixture.lease());
+}
+
+/// B3
+pub async fn a_lease_that_ends_is_found_by_a_waiting_worker(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let id = here.add(&publication()).await;
+    here.claim_for(fixture.lease()).await;
+    let mut wakeups = there.work().await;
+    let waiting = within(RESCUED, there.next_delivery(&mut *wakeups));
+    let (delivery, ()) = join!(waiting, fixture.pass(fixture.lease()));
+    assert_eq!((delivery.receipt.id, delivery.losses), (id, 1));
+}
+
+/// B6
+pub async fn what_is_released_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.add(&publication()).await;
+    let delivery = here.claim_one().await;
+    let mut wakeups = there.work().await;
+    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
+    let (again, _) = join!(waiting, here.settle(&delivery, Settlement::Release));
+    assert_eq!(again.receipt.id, delivery.receipt.id);
+}
+
+/// B11
+pub async fn a_resumed_queue_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.set_paused(true).await;
+    let id = here.add(&publication()).await;
+    let mut wakeups = there.work().await;
+    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
+    let (delivery, ()) = join!(waiting, here.set_paused(false));
+    assert_eq!(delivery.receipt.id, id);
+}
+
+/// B10
+pub async fn a_replay_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let ids = [here.bury(&publication()).await];
+    let mut wakeups = there.work().await;
+    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
+    let (delivery, replayed) = join!(waiting, here.replay(&ids));
+    assert_eq!(replayed, [true]);
+    assert_eq!(delivery.receipt.id, ids[0]);
+}
+
+/// B3, B6: not even while there is work that nobody may take.
+pub async fn an_idle_wait_is_no_busy_loop(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    here.add(&publication()).await;
+    here.claim_for(fixture.lease()).await;
+    here.add(&delayed(fixture.lease())).await;
+    here.set_paused(true).await;
+    fixture.pass(fixture.lease()).await;
+    let (mut wakeups, mut times) = (here.work().await, 0);
+    let waiting = async {
+        loop {
+            assert!(here.claim(1).await.is_empty());
+            wakeups.next().await.expect("the store answers");
+            times += 1;
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited: Result<(), _> = tokio::time::timeout(Duration::from_millis(1_500), waiting).await;
+    assert!(waited.is_err() && times <= 10, "woken {times} times");
+}
