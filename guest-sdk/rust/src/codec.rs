@@ -17,6 +17,16 @@ pub enum Raw {}
 pub enum Encoded {}
 
 /// What a task may take. `Kind` is inferred: it keeps [`Payload`] apart from the types of `serde`.
+///
+/// ```compile_fail,E0277
+/// # use stem_guest::{Context, Interruption};
+/// struct Opaque;
+///
+/// #[stem_guest::task(schema = false)]
+/// fn open(_ctx: &Context, _input: Opaque) -> Result<u8, Interruption> {
+///     unreachable!()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a task cannot take `{Self}`",
     label = "neither `Payload` nor a type that `serde` reads",
@@ -40,6 +50,16 @@ impl<T: DeserializeOwned> Input<Encoded> for T {
 }
 
 /// What a task may give. `Kind` is inferred: it keeps [`Payload`] apart from the types of `serde`.
+///
+/// ```compile_fail,E0277
+/// # use stem_guest::{Context, Interruption};
+/// struct Opaque;
+///
+/// #[stem_guest::task(schema = false)]
+/// fn open(_ctx: &Context, _input: u8) -> Result<Opaque, Interruption> {
+///     unreachable!()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "a task cannot give `{Self}`",
     label = "neither `Payload` nor a type that `serde` writes",
@@ -70,6 +90,17 @@ impl<T: Serialize> Output<Encoded> for T {
 }
 
 /// What has a JSON Schema, or needs none because it is bytes.
+///
+/// ```compile_fail,E0277
+/// # use stem_guest::{Context, Interruption};
+/// #[derive(serde::Deserialize)]
+/// struct Opaque;
+///
+/// #[stem_guest::task]
+/// fn open(_ctx: &Context, _input: Opaque) -> Result<u8, Interruption> {
+///     unreachable!()
+/// }
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` has no JSON Schema",
     note = "derive `schemars::JsonSchema` for it, or write `#[stem_guest::task(schema = false)]`"

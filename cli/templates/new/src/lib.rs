@@ -27,7 +27,9 @@ fn greet(ctx: &Context, request: Request) -> Result<Greeting, Interruption> {
     }
     log::info!("greeting {name}, attempt {}", ctx.attempt().number);
     ctx.progress(1.0, "greeted");
-    Ok(Greeting { text: format!("Hello, {name}!") })
+    Ok(Greeting {
+        text: format!("Hello, {name}!"),
+    })
 }
 
 #[cfg(test)]
@@ -35,18 +37,28 @@ mod tests {
     use super::*;
 
     fn request(name: &str) -> Request {
-        Request { name: name.to_owned() }
+        Request {
+            name: name.to_owned(),
+        }
     }
 
     #[test]
     fn somebody_is_greeted() {
         let greeting = greet(&Context::for_test(), request("Ada"));
-        assert_eq!(greeting, Ok(Greeting { text: "Hello, Ada!".to_owned() }));
+        assert_eq!(
+            greeting,
+            Ok(Greeting {
+                text: "Hello, Ada!".to_owned()
+            })
+        );
     }
 
     #[test]
     fn nobody_is_not_greeted() {
         let refused = greet(&Context::for_test(), request(" "));
-        assert_eq!(refused, Err(Interruption::reject("no-name", "nobody to greet")));
+        assert_eq!(
+            refused,
+            Err(Interruption::reject("no-name", "nobody to greet"))
+        );
     }
 }

@@ -47,7 +47,12 @@ fn entry(attribute: TokenStream, function: &ItemFn) -> syn::Result<TokenStream> 
     } else {
         quote_spanned! {shape.output.span()=> || ::stem_guest::__private::schemas(#ident) }
     };
+    let conditions = function
+        .attrs
+        .iter()
+        .filter(|attribute| attribute.path().is_ident("cfg"));
     Ok(quote! {
+        #(#conditions)*
         const _: () = {
             ::stem_guest::__private::inventory::submit! {
                 ::stem_guest::__private::Task {
