@@ -1,0 +1,115 @@
+//! A worker as a child process: started, listened to, told to stop, or killed.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::host::{PATIENCE, now};
+
+/// A running worker; killed where its test ends before it.
+pub struct Worker {
+    child: Child,
+    lines: Receiver<String>,
+    heard: Vec<String>,
+}
+
+impl Worker {
+    /// Starts the command, and returns when it says that it is ready.
+    ///
+    /// # Panics
+    /// Where it ends first, or is not ready in time.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("stem-host is built");
+        let stderr = child.stderr.take().expect("its standard error is ours");
+        let (sender, lines) = channel();
+        std::thread::spawn(move || {
+            let lines = BufReader::new(stderr).lines().map_while(Result::ok);
+            // Nobody listens any more once the test has ended.
+            lines
+                .take_while(|line| sender.send(line.clone()).is_ok())
+                .for_each(drop);
+        });
+        let mut worker = Self {
+            child,
+            lines,
+            heard: Vec::new(),
+        };
+        worker.hear(" ready");
+        worker
+    }
+
+    /// Returns when the worker has written a line with these words.
+    ///
+    /// # Panics
+    /// Where it does not come in time, or the worker ends first.
+    pub fn hear(&mut self, words: &str) -> String {
+        let deadline = now() + PATIENCE;
+        loop {
+            let left = deadline.saturating_duration_since(now());
+            match self.lines.recv_timeout(left) {
+                Ok(line) => self.heard.push(line),
+                Err(RecvTimeoutError::Timeout) => panic!("no `{words}` among {:#?}", self.heard),
+                Err(RecvTimeoutError::Disconnected) => {
+                    panic!("ended without `{words}`: {:#?}", self.heard)
+                }
+            }
+            if let Some(line) = self.heard.last().filter(|line| line.contains(words)) {
+                return line.clone();
+            }
+        }
+    }
+
+    /// `kill -9`.
+    ///
+    /// # Panics
+    /// Where it has ended by itself: then nothing was killed.
+    pub fn kill(mut self) {
+        let ended = self.child.try_wait().expect("a child can be asked");
+        assert!(
+            ended.is_none(),
+            "ended by itself: {ended:?}: {:#?}",
+            self.heard
+        );
+        self.child.kill().expect("a child can be killed");
+        self.child.wait().expect("a child can be waited for");
+    }
+
+    /// SIGTERM.
+    ///
+    /// # Panics
+    /// Where it has ended already.
+    pub fn terminate(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).expect("the worker runs");
+    }
+
+    /// Waits for its end, and gives how it ended and how long that took.
+    ///
+    /// # Panics
+    /// Where it does not end in time.
+    pub fn ended(mut self) -> (ExitStatus, Duration) {
+        let began = now();
+        // Its standard error is closed when it ends.
+        while self
+            .lines
+            .recv_timeout(PATIENCE.saturating_sub(began.elapsed()))
+            .is_ok()
+        {}
+        let status = self.child.wait().expect("a child can be waited for");
+        (status, began.elapsed())
+    }
+}
+
+impl Drop for Worker {
+    fn drop(&mut self) {
+        // It may have ended: then there is nothing to kill.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}

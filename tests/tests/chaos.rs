@@ -1,0 +1,143 @@
+//! Workers are killed in a loop, and every envelope still ends exactly once: none lost, none doubled, none charged.
+
+use std::collections::BTreeSet;
+
+use serde_json::json;
+use stem_core::clock::SystemClock;
+use stem_core::ids::EnvelopeId;
+use stem_core::lookup::{Lookup, look_up_all};
+use stem_core::names::Namespace;
+use stem_core::record::OutcomeWord;
+use stem_core::state::State;
+use stem_core::stores::Stores;
+use stem_tests::host::{TestHost, text};
+
+const ENVELOPES: u64 = 5_000;
+const KILLS: u64 = 50;
+
+/// Short leases, and as many losses as it takes: a `poison` is a failure of the test.
+const KILLABLE: [&str; 4] = ["--lease", "1s", "--max-deliveries", "10000"];
+
+/// Sleeps of 0 to 39 ms: long enough that every kill meets some at work.
+fn sleepers(host: &TestHost, count: u64) -> Vec<String> {
+    let fates = (0..count).map(|number| json!({"fate": "sleep", "ms": number % 40}));
+    host.enqueue_each("misbehave", fates)
+}
+
+/// What both stores know of each envelope, read straight from the file.
+fn look_up(host: &TestHost, ids: &[String]) -> Vec<Lookup> {
+    let clock = SystemClock::shared();
+    let namespace = Namespace::new("stem").expect("a name");
+    let options = stem_sqlite::Options::new(host.path("stem.db"), namespace, clock.clone());
+    let ids: Vec<EnvelopeId> = ids.iter().map(|id| id.parse().expect("an id")).collect();
+    let looking = async {
+        let store = stem_sqlite::Store::open(options)
+            .await
+            .expect("the store opens");
+        look_up_all(&Stores::on_one(store, clock), &ids)
+            .await
+            .expect("the store answers")
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let found = runtime.expect("a runtime").block_on(looking);
+    found
+        .into_iter()
+        .map(|lookup| lookup.expect("nothing is lost"))
+        .collect()
+}
+
+/// Nothing is left in the broker, and the record has one end of one charged attempt.
+fn assert_ended_once(lookup: &Lookup) {
+    assert_eq!(lookup.state, State::Succeeded, "{lookup:?}");
+    assert!(lookup.status.is_none(), "still in the broker: {lookup:?}");
+    let record = lookup.record.as_ref().expect("an end has a record");
+    let succeeded = record
+        .attempts
+        .iter()
+        .filter(|one| one.outcome == OutcomeWord::Succeeded);
+    assert_eq!(succeeded.count(), 1, "{record:?}");
+    assert!(
+        record.attempts.iter().all(|one| one.number == 1),
+        "charged: {record:?}"
+    );
+}
+
+/// B1, B3, B4, B5, B8, R2, W8
+#[test]
+fn fifty_kills_lose_nothing_double_nothing_and_charge_nothing() {
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let ids = sleepers(&host, ENVELOPES);
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len() as u64, ENVELOPES);
+    for kill in 1..=KILLS {
+        let worker = host.worker(&KILLABLE);
+        let left = ENVELOPES - kill * ENVELOPES / (KILLS + 1);
+        host.until("its share has ended", |host| host.alive() <= left);
+        worker.kill();
+    }
+    assert!(host.alive() > 0, "the last kill met nothing at work");
+    let _worker = host.worker(&KILLABLE);
+    host.until("all have ended", |host| host.alive() == 0);
+    look_up(&host, &ids).iter().for_each(assert_ended_once);
+}
+
+/// B2, B4: no kills, and nothing is delivered twice.
+#[test]
+fn two_workers_on_one_file_share_the_work_and_none_of_it() {
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _one = host.worker(&["--name", "one"]);
+    let _other = host.worker(&["--name", "other"]);
+    let ids = sleepers(&host, 2_000);
+    host.until("all have ended", |host| host.alive() == 0);
+    let lookups = look_up(&host, &ids);
+    lookups.iter().for_each(assert_ended_once);
+    let attempts: Vec<_> = lookups.iter().flat_map(|lookup| &lookup.record).collect();
+    assert!(
+        attempts
+            .iter()
+            .all(|record| record.attempts[0].delivery == 1)
+    );
+    let workers: BTreeSet<_> = attempts
+        .iter()
+        .map(|record| &record.attempts[0].worker)
+        .collect();
+    assert_eq!(workers.len(), 2);
+}
+
+/// B3, W6: the default lease of 15 s, and a second worker.
+#[test]
+fn what_a_killed_worker_held_runs_elsewhere_and_the_worker_is_shown_as_dead() {
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let lost = host.worker(&["--name", "lost"]);
+    let id = host.enqueue(
+        "misbehave",
+        &json!({"fate": "snooze", "ms": 1, "times": 0}),
+        &[],
+    );
+    assert_eq!(host.outcome(&id)["state"], "succeeded");
+    let held = host.enqueue(
+        "misbehave",
+        &json!({"fate": "spin"}),
+        &["--max-attempts", "1"],
+    );
+    host.until_state(&held, "running");
+    lost.kill();
+    let _worker = host.worker(&["--name", "other"]);
+    let outcome = host.outcome(&held);
+    assert_eq!(
+        text(&outcome["attempts"][0]["worker"]),
+        "other",
+        "{outcome}"
+    );
+    assert_eq!(outcome["attempts"][0]["number"], 1);
+    host.until("it is shown as dead", |host| {
+        let workers = host.json(&["worker", "list"]);
+        let lost = workers
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|one| one["worker"] == "lost");
+        lost.is_some_and(|lost| lost["dead"] == true)
+    });
+}
