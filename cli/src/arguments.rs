@@ -1,0 +1,164 @@
+//! Arguments that mean the same in every command: ids, queues, tasks, times and pages.
+
+use std::time::Duration;
+
+use anyhow::Result;
+use clap::Args;
+use stem_core::clock::Timestamp;
+use stem_core::ids::EnvelopeId;
+use stem_core::names::{QueueName, TaskName};
+use stem_core::units::{UnitError, parse_duration};
+
+use crate::errors::Failure;
+
+/// Envelopes, named bare or with `--id`.
+#[derive(Debug, Clone, Args)]
+pub struct Ids {
+    /// Envelope ids
+    #[arg(value_name = "ID")]
+    bare: Vec<EnvelopeId>,
+    /// The same, for scripts
+    #[arg(long = "id", value_name = "ID")]
+    named: Vec<EnvelopeId>,
+}
+
+impl Ids {
+    /// All of them; there may be none.
+    pub fn all(&self) -> Vec<EnvelopeId> {
+        self.bare.iter().chain(&self.named).copied().collect()
+    }
+
+    /// All of them, where there must be one at least.
+    pub fn some(&self, attempted: &str) -> Result<Vec<EnvelopeId>> {
+        let ids = self.all();
+        if ids.is_empty() {
+            return Err(Failure::usage(attempted, "no ID is given").into());
+        }
+        Ok(ids)
+    }
+}
+
+/// Exactly one envelope, named bare or with `--id`.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct OneId {
+    /// The envelope's id
+    #[arg(value_name = "ID")]
+    bare: Option<EnvelopeId>,
+    /// The same, for scripts
+    #[arg(long = "id", value_name = "ID")]
+    named: Option<EnvelopeId>,
+}
+
+impl OneId {
+    /// The one that was given.
+    pub fn get(&self) -> EnvelopeId {
+        self.bare
+            .or(self.named)
+            .expect("the group is required: one of both is there")
+    }
+}
+
+/// Exactly one queue, named bare or with `--queue`.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct OneQueue {
+    /// The queue
+    #[arg(value_name = "QUEUE")]
+    bare: Option<QueueName>,
+    /// The same, for scripts
+    #[arg(long = "queue", value_name = "QUEUE")]
+    named: Option<QueueName>,
+}
+
+impl OneQueue {
+    /// The one that was given.
+    pub fn get(&self) -> QueueName {
+        let given = self.bare.as_ref().or(self.named.as_ref());
+        given
+            .expect("the group is required: one of both is there")
+            .clone()
+    }
+}
+
+/// Exactly one task, named bare or with `--task`.
+#[derive(Debug, Clone, Args)]
+#[group(required = true, multiple = false)]
+pub struct OneTask {
+    /// The task
+    #[arg(value_name = "TASK")]
+    bare: Option<TaskName>,
+    /// The same, for scripts
+    #[arg(long = "task", value_name = "TASK")]
+    named: Option<TaskName>,
+}
+
+impl OneTask {
+    /// The one that was given.
+    pub fn get(&self) -> TaskName {
+        let given = self.bare.as_ref().or(self.named.as_ref());
+        given
+            .expect("the group is required: one of both is there")
+            .clone()
+    }
+}
+
+/// A moment: a time, or so long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// So long before now.
+    Ago(Duration),
+    /// This time.
+    At(Timestamp),
+}
+
+impl Since {
+    /// The moment, seen from now.
+    pub fn time(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(duration) => now - duration,
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// Reads `1h` or `2026-11-20T08:00:00Z`.
+pub fn since(text: &str) -> Result<Since, String> {
+    if let Some(time) = Timestamp::parse(text) {
+        return Ok(Since::At(time));
+    }
+    let duration = parse_duration(text).map_err(|_| {
+        format!("`{text}` is no time: write 30s, 5m, 2h or 7d for so long ago, or RFC 3339 such as 2026-11-20T08:00:00Z")
+    })?;
+    Ok(Since::Ago(duration))
+}
+
+/// Reads `30s`, `5m`, `2h` or `7d`.
+pub fn duration(text: &str) -> Result<Duration, UnitError> {
+    parse_duration(text)
+}
+
+/// Reads RFC 3339.
+pub fn time(text: &str) -> Result<Timestamp, String> {
+    Timestamp::parse(text)
+        .ok_or_else(|| format!("`{text}` is no time: write RFC 3339 such as 2026-11-20T08:00:00Z"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_is_a_time_or_so_long_ago() {
+        let now = Timestamp::from_millis(10_000);
+        assert_eq!(
+            since("4s").map(|since| since.time(now)),
+            Ok(Timestamp::from_millis(6_000))
+        );
+        assert_eq!(
+            since("1970-01-01T00:00:01Z").map(|since| since.time(now)),
+            Ok(Timestamp::from_millis(1_000))
+        );
+        assert!(since("yesterday").is_err());
+    }
+}

@@ -1,0 +1,299 @@
+//! `deploy`: checks a module and makes it the active version of its deployment (M1, M3, M4).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::Result;
+use bytes::Bytes;
+use serde_json::{Value, json};
+use stem_core::control::Command;
+use stem_core::module_store::{Activated, Activation, Deployment};
+use stem_core::names::{DeploymentName, TaskName};
+use stem_core::stores::Stores;
+
+use super::module::{DeploymentView, show_policies, task_value};
+use crate::deployed;
+use crate::errors::Failure;
+use crate::invocation::Invocation;
+use crate::module_file::{self, Policy};
+use crate::output::Output;
+use crate::progress;
+use crate::sandbox::{Engine, Inspected};
+use crate::stores::Lifetime;
+
+/// Which module, and how its tasks are run
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The component that the build made
+    file: PathBuf,
+    /// The deployment's name [default: stem.toml's, or the file's]
+    #[arg(long)]
+    name: Option<DeploymentName>,
+    /// The tasks' policy [default: stem.toml beside the file, or above its target folder]
+    #[arg(long, value_name = "PATH")]
+    policy: Option<PathBuf>,
+    #[command(flatten)]
+    limits: Limits,
+    /// Take tasks over from other deployments, and drop tasks that envelopes wait for
+    #[arg(long)]
+    force: bool,
+    /// Check everything, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Show the policy in force of each task
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Limits of every task of the module; they win over stem.toml
+#[derive(Debug, Default, clap::Args)]
+pub struct Limits {
+    /// Bytes of memory: 64MiB
+    #[arg(long, value_name = "SIZE")]
+    memory: Option<String>,
+    /// When a task is asked to stop: 30s
+    #[arg(long, value_name = "DURATION")]
+    soft: Option<String>,
+    /// When it is ended: 60s
+    #[arg(long, value_name = "DURATION")]
+    hard: Option<String>,
+    /// Units of fuel, about one for each instruction
+    #[arg(long, value_name = "N")]
+    fuel: Option<String>,
+}
+
+impl Limits {
+    fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let given = [
+            ("memory-limit", &self.memory),
+            ("soft-time-limit", &self.soft),
+            ("hard-time-limit", &self.hard),
+            ("fuel-limit", &self.fuel),
+        ];
+        given
+            .into_iter()
+            .filter_map(|(key, value)| Some((key, value.as_deref()?)))
+    }
+}
+
+/// Deploys what the arguments say.
+pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
+    let output = &invocation.output;
+    let module = module_file::read(&args.file)?;
+    let policy = module_file::policy(&args.file, args.policy.as_deref(), args.limits.settings())?;
+    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let engine = Engine::for_inspection(std::sync::Arc::clone(&stores.clock))?;
+    let candidate = Candidate {
+        name: args.name.clone(),
+        module,
+        policy,
+        file: args.file.clone(),
+        is_forced: args.force,
+    };
+    let checked = candidate.check(&stores, &engine).await?;
+    checked.warn(output);
+    if args.dry_run {
+        return checked.show_plan(&args, output);
+    }
+    let deployment = checked.activate(&stores).await?;
+    show(&deployment, &checked, &args, output)?;
+    note_unserved(&deployment, &stores, output).await
+}
+
+/// A module on its way to be deployed.
+pub struct Candidate {
+    /// A name that goes before every other.
+    pub name: Option<DeploymentName>,
+    /// The component.
+    pub module: Bytes,
+    /// What the operator says about its tasks.
+    pub policy: Policy,
+    /// Where it comes from.
+    pub file: PathBuf,
+    /// Whether it may take tasks over, and drop those that envelopes wait for.
+    pub is_forced: bool,
+}
+
+/// A module that may be deployed.
+pub struct Checked {
+    candidate: Candidate,
+    name: DeploymentName,
+    inspected: Inspected,
+}
+
+impl Candidate {
+    /// Every check that can be made without changing anything.
+    pub async fn check(self, stores: &Stores, engine: &Engine) -> Result<Checked> {
+        let attempted = self.attempted();
+        let spinner = progress::spinner("checking the module");
+        let inspected = engine
+            .inspect(&self.module, &self.policy.overrides, &attempted)
+            .await;
+        spinner.finish_and_clear();
+        let inspected = inspected?;
+        let named = self.name.clone().or_else(|| inspected.name.clone());
+        let name = match named {
+            Some(name) => name,
+            None => module_file::name_of(&self.file)?,
+        };
+        let checked = Checked {
+            candidate: self,
+            name,
+            inspected,
+        };
+        if !checked.candidate.is_forced {
+            checked.check_dropped(stores).await?;
+        }
+        Ok(checked)
+    }
+
+    fn attempted(&self) -> String {
+        format!("deploy `{}`", self.file.display())
+    }
+}
+
+impl Checked {
+    /// The module's tasks.
+    pub fn tasks(&self) -> Vec<&str> {
+        let tasks = self.inspected.tasks.iter();
+        tasks.map(|task| task.name.as_str()).collect()
+    }
+
+    /// Makes it the active version, and tells the workers.
+    pub async fn activate(&self, stores: &Stores) -> Result<Deployment> {
+        let activation = Activation {
+            name: self.name.clone(),
+            module: self.candidate.module.clone(),
+            tasks: self.inspected.tasks.clone(),
+            moves_tasks: self.candidate.is_forced,
+        };
+        match stores.modules.activate(&activation).await? {
+            Activated::Done(deployment) => {
+                stores
+                    .control
+                    .broadcast(&Command::DeploymentsChanged)
+                    .await?;
+                Ok(deployment)
+            }
+            Activated::TaskTaken { task, owner } => Err(self.taken(&task, &owner)),
+        }
+    }
+
+    /// What the operator should know, and may accept.
+    pub fn warn(&self, output: &Output) {
+        for warning in &self.inspected.warnings {
+            output.note(format!("warning: {warning}"));
+        }
+        if let Some(file) = &self.candidate.policy.file {
+            output.note(format!("policy: {}", file.display()));
+        }
+    }
+
+    /// A version that drops a task for which envelopes wait would turn them into dead letters (M3).
+    async fn check_dropped(&self, stores: &Stores) -> Result<()> {
+        let deployments = stores.modules.deployments().await?;
+        let kept: BTreeSet<&TaskName> =
+            self.inspected.tasks.iter().map(|task| &task.name).collect();
+        let dropped: BTreeSet<TaskName> = deployments
+            .iter()
+            .filter(|one| one.is_active && one.name == self.name)
+            .flat_map(|one| one.tasks.iter().map(|task| &task.name))
+            .filter(|task| !kept.contains(task))
+            .cloned()
+            .collect();
+        let waiting = deployed::waiting_for(stores, &dropped).await?;
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        let problem = format!(
+            "it drops tasks that envelopes wait for: {}",
+            deployed::listed(&waiting)
+        );
+        Err(Failure::refused(self.candidate.attempted(), problem)
+            .hint("let them run or cancel them first; --force drops the tasks, and their envelopes become dead letters")
+            .into())
+    }
+
+    fn taken(&self, task: &TaskName, owner: &DeploymentName) -> anyhow::Error {
+        let problem = format!("the task `{task}` belongs to the deployment `{owner}`");
+        Failure::refused(self.candidate.attempted(), problem)
+            .hint(format!(
+                "--force moves it here; --name {owner} deploys a new version of that one"
+            ))
+            .into()
+    }
+
+    fn show_plan(&self, args: &Args, output: &Output) -> Result<()> {
+        if output.is_json {
+            return output.json(&json!({
+                "name": self.name,
+                "digest": self.inspected.digest,
+                "size_bytes": self.candidate.module.len(),
+                "tasks": self.policies(args),
+                "warnings": self.inspected.warnings,
+                "policy_file": self.candidate.policy.file,
+                "dry_run": true,
+            }));
+        }
+        let tasks = self.tasks().join(", ");
+        output.line(format!(
+            "would deploy `{}` with the tasks {tasks}",
+            self.name
+        ))?;
+        self.show_policies(args, output)
+    }
+
+    fn show_policies(&self, args: &Args, output: &Output) -> Result<()> {
+        match args.verbose {
+            true => show_policies(&self.inspected.tasks, output),
+            false => Ok(()),
+        }
+    }
+
+    /// The tasks as JSON: by name, or with everything that is in force.
+    fn policies(&self, args: &Args) -> Value {
+        match args.verbose {
+            true => self.inspected.tasks.iter().map(task_value).collect(),
+            false => self.tasks().into_iter().map(Value::from).collect(),
+        }
+    }
+}
+
+fn show(deployment: &Deployment, checked: &Checked, args: &Args, output: &Output) -> Result<()> {
+    if output.is_json {
+        let mut view = serde_json::to_value(DeploymentView::new(deployment))?;
+        view["tasks"] = checked.policies(args);
+        view["warnings"] = json!(checked.inspected.warnings);
+        view["policy_file"] = json!(checked.candidate.policy.file);
+        return output.json(&view);
+    }
+    output.line(format!(
+        "deployed {}@{} ({}) with the tasks {}",
+        deployment.name,
+        deployment.version,
+        deployment.digest.short(),
+        checked.tasks().join(", ")
+    ))?;
+    checked.show_policies(args, output)
+}
+
+/// Where workers live and none takes from a task's queue, its envelopes would wait for ever.
+async fn note_unserved(deployment: &Deployment, stores: &Stores, output: &Output) -> Result<()> {
+    let workers = stores.control.workers().await?;
+    let live: Vec<_> = workers.iter().filter(|worker| !worker.is_dead).collect();
+    let queues = deployment
+        .tasks
+        .iter()
+        .filter_map(|task| task.policy.queue.as_ref());
+    for queue in queues.collect::<BTreeSet<_>>() {
+        let is_served = live
+            .iter()
+            .any(|worker| worker.heartbeat.queues.contains(queue));
+        if !live.is_empty() && !is_served {
+            output.note(format!(
+                "warning: no worker takes from `{queue}`: start one with --queue {queue}"
+            ));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,178 @@
+//! `dlq`: list, show, replay and purge dead letters (B10).
+
+mod selection;
+mod show;
+
+use anyhow::Result;
+use comfy_table::Cell;
+use stem_core::dead_letters::{DeadLetter, Page};
+use stem_core::ids::EnvelopeId;
+use stem_core::stores::Stores;
+
+use crate::arguments::OneId;
+use crate::invocation::Invocation;
+use crate::output::{Columns, Output, harmless};
+use crate::progress;
+use crate::stores::Lifetime;
+use crate::terminal::Consent;
+use crate::views::DeadLetterView;
+
+use selection::{Filter, Paging, Selection};
+
+/// Dead letters that are replayed or removed in one step.
+const CHUNK: usize = 500;
+const DEFAULT_PAGE: usize = 50;
+
+/// What to do with dead letters
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Dead letters, newest first
+    List(ListArgs),
+    /// One dead letter: its envelope, its error, its attempts
+    Show(OneId),
+    /// Put dead letters back into their queues, oldest first; attempts start again
+    Replay(ChangeArgs),
+    /// Remove dead letters for ever
+    Purge(ChangeArgs),
+}
+
+/// Which part of which list
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    #[command(flatten)]
+    filter: Filter,
+    #[command(flatten)]
+    paging: Paging,
+}
+
+/// Which dead letters, and how sure that is
+#[derive(Debug, clap::Args)]
+pub struct ChangeArgs {
+    #[command(flatten)]
+    selection: Selection,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// Looks after dead letters.
+pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
+    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let output = &invocation.output;
+    match verb {
+        Verb::List(args) => list(&args, &stores, output).await,
+        Verb::Show(id) => show::run(id.get(), &stores, output).await,
+        Verb::Replay(args) => change(Change::Replay, &args, &stores, output).await,
+        Verb::Purge(args) => change(Change::Purge, &args, &stores, output).await,
+    }
+}
+
+async fn list(args: &ListArgs, stores: &Stores, output: &Output) -> Result<()> {
+    let page = Page {
+        after: args.paging.cursor,
+        limit: args.paging.limit.unwrap_or(DEFAULT_PAGE),
+        is_oldest_first: false,
+    };
+    let filter = args.filter.at(stores.clock.now());
+    let letters = stores.dead_letters.list(&filter, &page).await?;
+    output.list(&letters, DeadLetterView::new, &COLUMNS)?;
+    if let Some(last) = letters.last().filter(|_| letters.len() == page.limit) {
+        output.note(format!("there may be more: --cursor {}", last.id));
+    }
+    Ok(())
+}
+
+const COLUMNS: Columns<DeadLetter> = Columns {
+    header: &[
+        "id", "task", "queue", "reason", "attempts", "dead at", "error",
+    ],
+    row,
+    none: "no dead letters",
+};
+
+fn row(letter: &DeadLetter) -> Vec<Cell> {
+    let error = letter.error.as_ref().map(|error| harmless(&error.message));
+    vec![
+        Cell::new(letter.id),
+        Cell::new(&letter.task),
+        Cell::new(&letter.queue),
+        Cell::new(letter.reason.as_str()),
+        Cell::new(letter.attempts),
+        Cell::new(letter.dead_at),
+        Cell::new(error.unwrap_or_default()),
+    ]
+}
+
+/// What is done to dead letters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Replay,
+    Purge,
+}
+
+impl Change {
+    fn verb(self) -> &'static str {
+        match self {
+            Self::Replay => "replay",
+            Self::Purge => "purge",
+        }
+    }
+
+    fn done(self) -> &'static str {
+        match self {
+            Self::Replay => "replayed",
+            Self::Purge => "purged",
+        }
+    }
+
+    async fn make(self, stores: &Stores, ids: &[EnvelopeId]) -> Result<Vec<bool>> {
+        Ok(match self {
+            Self::Replay => stores.dead_letters.replay(ids).await?,
+            Self::Purge => stores.dead_letters.remove(ids).await?,
+        })
+    }
+}
+
+async fn change(change: Change, args: &ChangeArgs, stores: &Stores, output: &Output) -> Result<()> {
+    let ids = args.selection.ids(stores, change.verb()).await?;
+    let (count, consent) = (ids.len(), args.consent);
+    // Naming ids is deliberate, and a replay loses nothing: only what is chosen by filter, or lost for ever, asks.
+    let asks = change == Change::Purge || !args.selection.is_by_id();
+    if asks && count > 0 && !consent.dry_run {
+        consent.obtain(&format!("{} {}", change.verb(), letters(count)))?;
+    }
+    let changed = match consent.dry_run {
+        true => 0,
+        false => change_all(change, &ids, stores).await?,
+    };
+    if output.is_json {
+        return output.json(&serde_json::json!({
+            "matched": count, change.done(): changed, "dry_run": consent.dry_run,
+        }));
+    }
+    match consent.dry_run {
+        true => output.line(format!("would {} {}", change.verb(), letters(count))),
+        false => output.line(format!("{} {}", change.done(), letters(changed))),
+    }
+}
+
+async fn change_all(change: Change, ids: &[EnvelopeId], stores: &Stores) -> Result<usize> {
+    let bar = progress::bar(ids.len() as u64, change.verb());
+    let mut changed = 0;
+    for chunk in ids.chunks(CHUNK) {
+        let were_there = change.make(stores, chunk).await?;
+        changed += were_there
+            .into_iter()
+            .filter(|was_there| *was_there)
+            .count();
+        bar.inc(chunk.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(changed)
+}
+
+fn letters(count: usize) -> String {
+    match count {
+        1 => "1 dead letter".to_owned(),
+        _ => format!("{count} dead letters"),
+    }
+}

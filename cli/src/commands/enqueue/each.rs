@@ -1,0 +1,164 @@
+//! `enqueue --each`: one envelope for each line, in batches, in bounded memory.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read};
+
+use anyhow::{Context as _, Result};
+use indicatif::ProgressBar;
+use stem_core::client::{Client, EnqueueError, Enqueued, Request};
+use stem_core::payload::{JSON, Payload};
+
+use super::{Args, payload};
+use crate::errors::Failure;
+use crate::output::Output;
+use crate::progress;
+use crate::views::EnqueuedView;
+
+/// Envelopes that are published in one step, at most.
+const BATCH: usize = 1_000;
+/// Bytes of payload that are held at once, at most, beyond one line.
+const BATCH_BYTES: usize = 8 << 20;
+/// The longest line that is read: what is over the payload limit is refused with its size.
+const LONGEST_LINE: u64 = 64 << 20;
+
+/// Lines that wait to be published.
+#[derive(Default)]
+struct Batch {
+    requests: Vec<Request>,
+    /// The number of each line, 1 for the first.
+    lines: Vec<u64>,
+    bytes: usize,
+}
+
+/// The whole run: what it writes to, and what it has done.
+struct Feed<'a> {
+    args: &'a Args,
+    client: &'a Client,
+    output: &'a Output,
+    bar: ProgressBar,
+    enqueued: u64,
+}
+
+/// Enqueues every line of the source; stops at the first that is refused, and says how far it came.
+pub async fn run(source: &str, args: &Args, client: &Client, output: &Output) -> Result<()> {
+    let (mut reader, size) = open(source)?;
+    let mut feed = Feed {
+        args,
+        client,
+        output,
+        bar: progress::bar(size, "enqueueing (bytes)"),
+        enqueued: 0,
+    };
+    let fed = feed.feed(reader.as_mut()).await;
+    feed.bar.finish_and_clear();
+    let enqueued = feed.enqueued;
+    fed.with_context(|| format!("{} after {enqueued} were enqueued", args.attempted()))?;
+    if output.is_terminal() {
+        output.note(format!("enqueued {enqueued}"));
+    }
+    Ok(())
+}
+
+fn open(source: &str) -> Result<(Box<dyn BufRead + Send>, u64)> {
+    if source == "-" {
+        return Ok((Box::new(BufReader::new(std::io::stdin())), 0));
+    }
+    let path = source.strip_prefix('@').unwrap_or(source);
+    let file = File::open(path)
+        .map_err(|error| Failure::usage(format!("read the payloads from `{path}`"), error))?;
+    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    Ok((Box::new(BufReader::with_capacity(1 << 20, file)), size))
+}
+
+impl Feed<'_> {
+    async fn feed(&mut self, reader: &mut (dyn BufRead + Send)) -> Result<()> {
+        let mut batch = Batch::default();
+        let mut number = 0;
+        loop {
+            let mut line = Vec::new();
+            let length = reader.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
+            if length == 0 {
+                return self.publish(batch).await;
+            }
+            number += 1;
+            self.bar.inc(length as u64);
+            if line.trim_ascii().is_empty() {
+                continue;
+            }
+            if let Err(problem) = self.check(&line, number) {
+                // What came before the bad line is as good as if the file had ended there.
+                self.publish(batch).await?;
+                return Err(problem);
+            }
+            batch.push(self.request(&line), number);
+            if batch.is_full() {
+                self.publish(std::mem::take(&mut batch)).await?;
+            }
+        }
+    }
+
+    fn check(&self, line: &[u8], number: u64) -> Result<()> {
+        if self.args.unchecked {
+            return Ok(());
+        }
+        payload::check(&self.payload(line), &format!("line {number}"))
+    }
+
+    fn payload(&self, line: &[u8]) -> Payload {
+        let content_type = self.args.content_type.as_deref().unwrap_or(JSON);
+        Payload::new(content_type, line.trim_ascii().to_vec())
+    }
+
+    fn request(&self, line: &[u8]) -> Request {
+        self.args.request(self.payload(line))
+    }
+
+    async fn publish(&mut self, batch: Batch) -> Result<()> {
+        if batch.requests.is_empty() {
+            return Ok(());
+        }
+        match self.client.enqueue_all(batch.requests.clone()).await {
+            Ok(enqueued) => self.announce(&enqueued),
+            Err(EnqueueError::Store(error)) => Err(error.into()),
+            Err(_) => self.publish_up_to_the_refused(batch).await,
+        }
+    }
+
+    /// A batch is published whole or not at all: one by one, the lines before the refused one still go.
+    async fn publish_up_to_the_refused(&mut self, batch: Batch) -> Result<()> {
+        for (request, line) in batch.requests.into_iter().zip(batch.lines) {
+            let enqueued = self
+                .client
+                .enqueue(request)
+                .await
+                .with_context(|| format!("line {line}"))?;
+            self.announce(&[enqueued])?;
+        }
+        Ok(())
+    }
+
+    fn announce(&mut self, enqueued: &[Enqueued]) -> Result<()> {
+        self.enqueued += enqueued.len() as u64;
+        for one in enqueued {
+            if self.output.is_json {
+                self.output
+                    .json_line(&EnqueuedView::new(one, &self.args.task))?;
+            } else if !self.output.is_terminal() {
+                self.output.line(one.id)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Batch {
+    fn push(&mut self, request: Request, line: u64) {
+        self.bytes += request.payload.body.len();
+        self.requests.push(request);
+        self.lines.push(line);
+    }
+
+    fn is_full(&self) -> bool {
+        self.requests.len() >= BATCH || self.bytes >= BATCH_BYTES
+    }
+}

@@ -1,0 +1,139 @@
+//! `enqueue`: one envelope, or one for each line of a file.
+
+mod each;
+mod payload;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use stem_core::broker::Due;
+use stem_core::client::{Client, Request};
+use stem_core::clock::Timestamp;
+use stem_core::lookup::DEFAULT_WAIT;
+use stem_core::names::{HeaderName, QueueName, TaskName};
+use stem_core::payload::Payload;
+
+use crate::arguments;
+use crate::invocation::Invocation;
+use crate::stores::Lifetime;
+use crate::views::{EnqueuedView, EnvelopeView};
+use crate::waiting;
+
+/// What is to be enqueued
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The task that is to be run
+    task: TaskName,
+    /// What it is given: JSON, @FILE, or - for standard input [default: null]
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    payload: Option<String>,
+    /// One envelope for each line of a file of JSON lines, or of - for standard input
+    #[arg(long, value_name = "@FILE|-", conflicts_with_all = ["payload", "wait", "output"])]
+    each: Option<String>,
+    /// The payload's media type [default: by the file's ending, or application/json]
+    #[arg(long, value_name = "TYPE")]
+    content_type: Option<String>,
+    /// Where it goes [default: the task's own queue]
+    #[arg(long)]
+    queue: Option<QueueName>,
+    /// Not before so long from now: 10s, 5m, 2h
+    #[arg(long, value_parser = arguments::duration, conflicts_with = "at")]
+    delay: Option<Duration>,
+    /// Not before this time: 2026-11-20T08:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = arguments::time)]
+    at: Option<Timestamp>,
+    /// 0 to 9; 9 goes first [default: the task's own]
+    #[arg(long, value_parser = clap::value_parser!(u8).range(0..=9))]
+    priority: Option<u8>,
+    /// Attempts in all [default: the task's own]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    max_attempts: Option<u32>,
+    /// Something that goes with it
+    #[arg(long = "header", value_name = "K=V", value_parser = header)]
+    headers: Vec<(HeaderName, String)>,
+    /// Enqueue without asking whether the task is deployed and the payload fits it
+    #[arg(long)]
+    unchecked: bool,
+    /// Wait for the end, and print the result
+    #[arg(long)]
+    wait: bool,
+    /// How long to wait [default: 30s]
+    #[arg(long, value_parser = arguments::duration, requires = "wait")]
+    timeout: Option<Duration>,
+    /// Write the result to a file
+    #[arg(long, value_name = "FILE", requires = "wait")]
+    output: Option<PathBuf>,
+}
+
+/// Enqueues what the arguments say.
+pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
+    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let client = Client::new(stores, invocation.config.default_queue.clone())
+        .with_payload_limit(invocation.config.payload_limit);
+    match &args.each {
+        Some(source) => each::run(source, &args, &client, &invocation.output).await,
+        None => one(&args, &client, invocation).await,
+    }
+}
+
+async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()> {
+    let output = &invocation.output;
+    let attempted = args.attempted();
+    let payload = payload::read(args.payload.as_deref(), args.content_type.as_deref())?;
+    if !args.unchecked {
+        payload::check(&payload, &attempted)?;
+    }
+    let enqueued = client
+        .enqueue(args.request(payload))
+        .await
+        .with_context(|| attempted)?;
+    if !args.wait {
+        return match output.is_json {
+            true => output.json(&EnqueuedView::new(&enqueued, &args.task)),
+            false => output.line(enqueued.id),
+        };
+    }
+    let timeout = args.timeout.unwrap_or(DEFAULT_WAIT);
+    let ended = waiting::wait(client.stores(), enqueued.id, timeout).await?;
+    if output.is_json {
+        output.json(&EnvelopeView::new(enqueued.id, &ended))?;
+    }
+    waiting::check(enqueued.id, &ended)?;
+    if output.is_json && args.output.is_none() {
+        return Ok(());
+    }
+    waiting::hand_over(enqueued.id, &ended, args.output.as_deref(), output)
+}
+
+impl Args {
+    fn attempted(&self) -> String {
+        format!("enqueue `{}`", self.task)
+    }
+
+    /// A request with this payload; what is not given stays open (E4).
+    fn request(&self, payload: Payload) -> Request {
+        Request {
+            due: match (self.delay, self.at) {
+                (Some(delay), _) => Due::After(delay),
+                (None, Some(time)) => Due::At(time),
+                (None, None) => Due::Now,
+            },
+            queue: self.queue.clone(),
+            priority: self.priority,
+            max_attempts: self.max_attempts,
+            headers: self.headers.iter().cloned().collect::<BTreeMap<_, _>>(),
+            is_unchecked: self.unchecked,
+            ..Request::new(self.task.clone(), payload)
+        }
+    }
+}
+
+fn header(text: &str) -> Result<(HeaderName, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is no header: write NAME=VALUE"))?;
+    let name = HeaderName::new(name).map_err(|error| error.to_string())?;
+    Ok((name, value.to_owned()))
+}

@@ -1,0 +1,121 @@
+//! Where a payload comes from, and what its bytes are taken for.
+
+use std::io::Read;
+use std::path::Path;
+
+use anyhow::Result;
+use stem_core::payload::{JSON, MSGPACK, Payload, is_json};
+
+use crate::errors::Failure;
+
+/// Bytes taken from standard input or a file; what is over the payload limit is refused later, with both sizes.
+const READ_LIMIT: u64 = 64 << 20;
+
+const OCTETS: &str = "application/octet-stream";
+const ENDINGS: [(&str, &str); 18] = [
+    ("json", JSON),
+    ("msgpack", MSGPACK),
+    ("md", "text/markdown"),
+    ("markdown", "text/markdown"),
+    ("csv", "text/csv"),
+    ("tsv", "text/tab-separated-values"),
+    ("txt", "text/plain"),
+    ("html", "text/html"),
+    ("xml", "application/xml"),
+    ("yaml", "application/yaml"),
+    ("yml", "application/yaml"),
+    ("png", "image/png"),
+    ("jpg", "image/jpeg"),
+    ("jpeg", "image/jpeg"),
+    ("gif", "image/gif"),
+    ("webp", "image/webp"),
+    ("svg", "image/svg+xml"),
+    ("pdf", "application/pdf"),
+];
+
+/// Reads `--payload`: JSON, `@FILE`, or `-` for standard input; `null` where nothing is given.
+pub fn read(given: Option<&str>, content_type: Option<&str>) -> Result<Payload> {
+    let (body, guess) = match given {
+        None => (b"null".to_vec(), None),
+        Some("-") => (read_all(std::io::stdin().lock(), "standard input")?, None),
+        Some(text) => match text.strip_prefix('@') {
+            Some(path) => read_file(Path::new(path))?,
+            None => (text.as_bytes().to_vec(), None),
+        },
+    };
+    let content_type = content_type.or(guess).unwrap_or(JSON);
+    Ok(Payload::new(content_type, body))
+}
+
+/// Refuses a payload that says it is JSON and is none, with the place where it goes wrong.
+pub fn check(payload: &Payload, attempted: &str) -> Result<()> {
+    if !is_json(&payload.content_type) {
+        return Ok(());
+    }
+    serde_json::from_slice::<serde::de::IgnoredAny>(&payload.body)
+        .map(|_| ())
+        .map_err(|error| {
+            Failure::usage(attempted, format!("the payload is no valid JSON: {error}"))
+                .hint("JSON text needs quotes of its own: '\"text\"'; say what else it is with --content-type")
+                .into()
+        })
+}
+
+fn read_file(path: &Path) -> Result<(Vec<u8>, Option<&'static str>)> {
+    let name = format!("`{}`", path.display());
+    let file = std::fs::File::open(path)
+        .map_err(|error| Failure::usage(format!("read the payload from {name}"), error))?;
+    let body = read_all(file, &name)?;
+    let ending = path.extension().and_then(|ending| ending.to_str());
+    let guess = ending.and_then(of_ending).unwrap_or_else(|| {
+        match serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
+            Ok(_) => JSON,
+            Err(_) => OCTETS,
+        }
+    });
+    Ok((body, Some(guess)))
+}
+
+fn of_ending(ending: &str) -> Option<&'static str> {
+    let ending = ending.to_lowercase();
+    ENDINGS
+        .into_iter()
+        .find(|(known, _)| *known == ending)
+        .map(|(_, content_type)| content_type)
+}
+
+fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>> {
+    let mut body = Vec::new();
+    source
+        .take(READ_LIMIT)
+        .read_to_end(&mut body)
+        .map_err(|error| Failure::usage(format!("read the payload from {name}"), error))?;
+    Ok(body)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_literal_is_json_unless_something_else_is_said() {
+        assert_eq!(read(Some("[1]"), None).expect("read").content_type, JSON);
+        let text = read(Some("hello"), Some("text/plain")).expect("read");
+        assert_eq!(text, Payload::new("text/plain", "hello"));
+        assert_eq!(read(None, None).expect("read"), Payload::new(JSON, "null"));
+    }
+
+    #[test]
+    fn a_file_is_what_its_ending_says() {
+        assert_eq!(of_ending("MD"), Some("text/markdown"));
+        assert_eq!(of_ending("jpg"), Some("image/jpeg"));
+        assert_eq!(of_ending("unheard-of"), None);
+    }
+
+    #[test]
+    fn broken_json_is_refused_with_its_place() {
+        let payload = read(Some("{\"a\":\n ]}"), None).expect("read");
+        let error = check(&payload, "enqueue").expect_err("refused").to_string();
+        assert!(error.contains("line 2 column 2"), "{error}");
+    }
+}

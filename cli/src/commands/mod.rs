@@ -1,0 +1,14 @@
+//! The commands: one file a noun.
+
+pub mod cancel;
+pub mod completions;
+pub mod deploy;
+pub mod dlq;
+pub mod enqueue;
+pub mod module;
+pub mod new;
+pub mod queue;
+pub mod result;
+pub mod store;
+pub mod task;
+pub mod worker;

@@ -1,0 +1,124 @@
+//! `store`: what the stores are, and how safe they keep things.
+
+use anyhow::Result;
+use comfy_table::Cell;
+use serde_json::json;
+use stem_core::queues::QueueStatus;
+use stem_core::stores::Stores;
+
+use crate::invocation::Invocation;
+use crate::stores::Lifetime;
+
+/// What to do with stores
+#[derive(Debug, clap::Subcommand)]
+pub enum Verb {
+    /// Where the stores are, what they promise, and what they hold
+    Info,
+}
+
+/// Shows the stores in force.
+pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
+    let Verb::Info = verb;
+    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let output = &invocation.output;
+    let servers = describe(&stores, invocation).await?;
+    let queues = stores.queues.queues().await?;
+    let counts = counts(&stores, &queues).await?;
+    if output.is_json {
+        let servers: Vec<serde_json::Value> = servers
+            .into_iter()
+            .map(|facts| {
+                facts
+                    .into_iter()
+                    .map(|(key, value)| (key, json!(value)))
+                    .collect()
+            })
+            .map(serde_json::Value::Object)
+            .collect();
+        let counts: serde_json::Map<String, serde_json::Value> = counts
+            .into_iter()
+            .map(|(name, count)| (name.to_owned(), json!(count)))
+            .collect();
+        return output.json(&json!({
+            "namespace": invocation.config.namespace,
+            "broker": invocation.config.broker.to_string(),
+            "result_backend": invocation.config.results.to_string(),
+            "configuration": invocation.config.file,
+            "stores": servers,
+            "counts": counts,
+        }));
+    }
+    for facts in &servers {
+        facts
+            .iter()
+            .try_for_each(|(key, value)| output.line(format!("{key:<22}{value}")))?;
+        output.line("")?;
+    }
+    let file = invocation
+        .config
+        .file
+        .as_ref()
+        .map(|file| file.display().to_string());
+    output.details([
+        (
+            "configuration",
+            Cell::new(file.unwrap_or_else(|| "none".to_owned())),
+        ),
+        ("namespace", Cell::new(&invocation.config.namespace)),
+    ])?;
+    output.details(
+        counts
+            .into_iter()
+            .map(|(name, count)| (name, Cell::new(count))),
+    )
+}
+
+type Facts = Vec<(String, String)>;
+
+async fn describe(stores: &Stores, invocation: &Invocation) -> Result<Vec<Facts>> {
+    let config = &invocation.config;
+    let urls = [("broker", &config.broker), ("results", &config.results)];
+    let mut servers = Vec::new();
+    for (upkeep, (role, url)) in stores.upkeep.iter().zip(urls) {
+        let mut facts = vec![(role.to_owned(), url.to_string())];
+        facts.extend(upkeep.describe().await?);
+        servers.push(facts);
+    }
+    let can = stores.broker.capabilities();
+    if let Some(broker) = servers.first_mut() {
+        broker.extend([
+            ("shared by processes".to_owned(), yes_or_no(can.is_shared)),
+            ("outlives processes".to_owned(), yes_or_no(can.is_durable)),
+            (
+                "one step with results".to_owned(),
+                yes_or_no(can.keeps_records),
+            ),
+        ]);
+    }
+    Ok(servers)
+}
+
+fn yes_or_no(is_so: bool) -> String {
+    if is_so { "yes" } else { "no" }.to_owned()
+}
+
+async fn counts(stores: &Stores, queues: &[QueueStatus]) -> Result<Vec<(&'static str, u64)>> {
+    let sum = |count: fn(&QueueStatus) -> u64| queues.iter().map(count).sum::<u64>();
+    let workers = stores.control.workers().await?;
+    Ok(vec![
+        ("queues", queues.len() as u64),
+        ("queued", sum(|queue| queue.queued)),
+        ("scheduled", sum(|queue| queue.scheduled)),
+        ("running", sum(|queue| queue.running)),
+        ("dead", sum(|queue| queue.dead)),
+        (
+            "deployments",
+            stores.modules.deployments().await?.len() as u64,
+        ),
+        ("revision", stores.modules.revision().await?),
+        (
+            "workers",
+            workers.iter().filter(|worker| !worker.is_dead).count() as u64,
+        ),
+    ])
+}

@@ -1,0 +1,316 @@
+//! Where each setting comes from: flags win over the environment, the environment over `stem-host.toml`.
+//!
+//! The only file that reads the environment. An unknown key or a bad value stops the start: a setting that is silently
+//! ignored sends work to the wrong store.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use stem_core::names::{Namespace, QueueName, nearest};
+use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
+use stem_core::units::ByteSize;
+
+use crate::errors::Failure;
+use crate::stores::StoreUrl;
+
+/// The file that is read from the current directory.
+pub const FILE_NAME: &str = "stem-host.toml";
+const PREFIX: &str = "STEM_";
+const KEYS: [&str; 6] = [
+    "broker-url",
+    "result-backend-url",
+    "namespace",
+    "default-queue",
+    "payload-limit",
+    "log-level",
+];
+/// Variables that are no settings of the file.
+const OTHER_VARIABLES: [&str; 1] = ["STEM_CONFIG"];
+
+/// Settings given as flags; they hold for every command.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Flags {
+    /// Where queues, modules and dead letters are: sqlite:PATH or memory:
+    #[arg(long, value_name = "URL", global = true, help_heading = "Stores")]
+    pub broker_url: Option<String>,
+    /// Where results are, if not where the broker is
+    #[arg(long, value_name = "URL", global = true, help_heading = "Stores")]
+    pub result_backend_url: Option<String>,
+    /// Separates systems that share a store
+    #[arg(long, value_name = "NAME", global = true, help_heading = "Stores")]
+    pub namespace: Option<String>,
+    /// The configuration file [default: stem-host.toml in this directory, if it is there]
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Stores")]
+    pub config: Option<PathBuf>,
+    /// What is logged: error, warn, info, debug, trace, or a filter such as stem_worker=debug
+    #[arg(long, value_name = "FILTER", global = true)]
+    pub log_level: Option<String>,
+}
+
+/// The part of the environment that this program reads.
+#[derive(Debug, Clone, Default)]
+pub struct Environment(BTreeMap<String, String>);
+
+/// The settings in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Config {
+    /// Where queues, modules and dead letters are.
+    pub broker: StoreUrl,
+    /// Where results are.
+    pub results: StoreUrl,
+    /// Separates systems that share a store.
+    pub namespace: Namespace,
+    /// Where envelopes go whose task names no queue.
+    pub default_queue: QueueName,
+    /// The largest payload that is taken (E3).
+    pub payload_limit: ByteSize,
+    /// What is logged, if anything was said about it.
+    pub log_level: Option<String>,
+    /// The file that was read, if there was one.
+    pub file: Option<PathBuf>,
+}
+
+/// A value and who gave it.
+struct Given {
+    value: String,
+    by: String,
+}
+
+impl Environment {
+    /// The process's environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that reads the environment"
+    )]
+    pub fn read() -> Self {
+        let is_ours = |name: &str| {
+            name.starts_with(PREFIX)
+                || name.starts_with("XDG_")
+                || ["HOME", "NO_COLOR"].contains(&name)
+        };
+        let variables = std::env::vars_os()
+            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+            .filter(|(name, _)| is_ours(name));
+        Self(variables.collect())
+    }
+
+    /// Whether colour is welcome (no-color.org).
+    pub fn allows_color(&self) -> bool {
+        self.get("NO_COLOR").is_none()
+    }
+
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .get(name)
+            .map(String::as_str)
+            .filter(|value| !value.is_empty())
+    }
+
+    /// Refuses what looks like one of our variables and is none; other people's `STEM_…` are left alone.
+    fn check(&self) -> Result<()> {
+        let known: Vec<String> = KEYS
+            .into_iter()
+            .map(variable)
+            .chain(OTHER_VARIABLES.map(str::to_owned))
+            .collect();
+        let ours = self.0.keys().filter_map(|name| name.strip_prefix(PREFIX));
+        for name in ours {
+            let full = format!("{PREFIX}{name}");
+            let names = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
+            if let Some(near) = nearest(name, names).filter(|near| *near != name) {
+                let problem = format!("unknown variable `{full}`; did you mean `{PREFIX}{near}`?");
+                return Err(Failure::usage("read the environment", problem).into());
+            }
+        }
+        Ok(())
+    }
+
+    fn base(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
+        let named = self
+            .get(variable)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute());
+        named.or_else(|| Some(Path::new(self.get("HOME")?).join(below_home)))
+    }
+
+    fn data_directory(&self) -> Option<PathBuf> {
+        if cfg!(target_os = "macos") {
+            return Some(Path::new(self.get("HOME")?).join("Library/Application Support/stem"));
+        }
+        Some(self.base("XDG_DATA_HOME", ".local/share")?.join("stem"))
+    }
+}
+
+/// The name that the environment uses for a key of the file.
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase().replace('-', "_"))
+}
+
+impl Config {
+    /// Reads and joins all layers; a file of settings is looked for in `directory`.
+    pub fn load(flags: &Flags, environment: &Environment, directory: &Path) -> Result<Self> {
+        environment.check()?;
+        let file = file_path(flags, environment, directory)?;
+        let mut layers = Layers {
+            flags,
+            environment,
+            file: match &file {
+                Some(path) => read_file(path)?,
+                None => BTreeMap::new(),
+            },
+            path: file.clone(),
+        };
+        let default = Given {
+            value: environment.default_broker(),
+            by: "the default".to_owned(),
+        };
+        let given = layers.take("broker-url");
+        let broker = layers.parse("broker-url", &given.unwrap_or(default), StoreUrl::parse)?;
+        let results = match layers.take("result-backend-url") {
+            Some(given) => layers.parse("result-backend-url", &given, StoreUrl::parse)?,
+            None => broker.clone(),
+        };
+        Ok(Self {
+            broker,
+            results,
+            namespace: layers.named("namespace", "stem", |name| Namespace::new(name))?,
+            default_queue: layers.named("default-queue", "default", |name| QueueName::new(name))?,
+            payload_limit: match layers.take("payload-limit") {
+                Some(given) => layers.parse("payload-limit", &given, str::parse)?,
+                None => DEFAULT_PAYLOAD_LIMIT,
+            },
+            log_level: layers.take("log-level").map(|given| given.value),
+            file,
+        })
+    }
+}
+
+impl Environment {
+    fn default_broker(&self) -> String {
+        let path = self.data_directory().map(|folder| folder.join("stem.db"));
+        path.map_or_else(String::new, |path| format!("sqlite:{}", path.display()))
+    }
+}
+
+struct Layers<'a> {
+    flags: &'a Flags,
+    environment: &'a Environment,
+    file: BTreeMap<String, String>,
+    path: Option<PathBuf>,
+}
+
+impl Layers<'_> {
+    fn take(&mut self, key: &str) -> Option<Given> {
+        let flag = match key {
+            "broker-url" => &self.flags.broker_url,
+            "result-backend-url" => &self.flags.result_backend_url,
+            "namespace" => &self.flags.namespace,
+            "log-level" => &self.flags.log_level,
+            _ => &None,
+        };
+        let variable = variable(key);
+        let given = |value: &str, by: String| Given {
+            value: value.to_owned(),
+            by,
+        };
+        flag.as_deref()
+            .map(|value| given(value, format!("--{key}")))
+            .or_else(|| Some(given(self.environment.get(&variable)?, variable.clone())))
+            .or_else(|| {
+                let path = self.path.as_ref()?.display();
+                Some(given(&self.file.remove(key)?, format!("`{key}` in {path}")))
+            })
+    }
+
+    fn parse<T, E: std::fmt::Display>(
+        &self,
+        key: &str,
+        given: &Given,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T> {
+        parse(&given.value).map_err(|problem| {
+            let failure = Failure::usage(format!("read {}", given.by), problem);
+            match given.value.is_empty() {
+                true => failure
+                    .hint(format!("there is no home directory: set {}", variable(key)))
+                    .into(),
+                false => failure.into(),
+            }
+        })
+    }
+
+    fn named<T, E: std::fmt::Display>(
+        &mut self,
+        key: &str,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T> {
+        let given = self.take(key).unwrap_or_else(|| Given {
+            value: default.to_owned(),
+            by: "the default".to_owned(),
+        });
+        self.parse(key, &given, parse)
+    }
+}
+
+fn file_path(
+    flags: &Flags,
+    environment: &Environment,
+    directory: &Path,
+) -> Result<Option<PathBuf>> {
+    let named = flags
+        .config
+        .clone()
+        .or_else(|| environment.get("STEM_CONFIG").map(PathBuf::from));
+    if let Some(path) = named {
+        let path = directory.join(path);
+        if !path.is_file() {
+            let attempted = format!("read the configuration `{}`", path.display());
+            return Err(Failure::usage(attempted, "there is no such file").into());
+        }
+        return Ok(Some(path));
+    }
+    let path = directory.join(FILE_NAME);
+    Ok(path.is_file().then_some(path))
+}
+
+/// The settings of a file, by key; a key may also be written as the environment writes it.
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    let attempted = || format!("read the configuration `{}`", path.display());
+    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(attempted(), error))?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| Failure::usage(attempted(), error.to_string().trim()))?;
+    let mut settings = BTreeMap::new();
+    for (written, value) in table {
+        let key = canonical(&written).ok_or_else(|| {
+            let hint = nearest(&normalised(&written), KEYS);
+            let hint = hint.map(|near| format!("; did you mean `{near}`?"));
+            let problem = format!("unknown key `{written}`{}", hint.unwrap_or_default());
+            Failure::usage(attempted(), problem).hint(format!("the keys are {}", KEYS.join(", ")))
+        })?;
+        let toml::Value::String(value) = value else {
+            let problem = format!("`{written}` is no text: write {key} = \"…\"");
+            return Err(Failure::usage(attempted(), problem).into());
+        };
+        if settings.insert(key.to_owned(), value).is_some() {
+            return Err(Failure::usage(attempted(), format!("`{key}` is given twice")).into());
+        }
+    }
+    Ok(settings)
+}
+
+fn normalised(written: &str) -> String {
+    let name = written.strip_prefix(PREFIX).unwrap_or(written);
+    name.to_lowercase().replace('_', "-")
+}
+
+fn canonical(written: &str) -> Option<&'static str> {
+    let normalised = normalised(written);
+    KEYS.into_iter().find(|key| *key == normalised)
+}
+
+#[cfg(test)]
+#[path = "config_tests.rs"]
+mod tests;

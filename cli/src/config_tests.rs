@@ -1,0 +1,147 @@
+use super::*;
+
+/// A folder of its own, with this configuration file if there is to be one.
+fn folder(file: Option<&str>) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a folder");
+    if let Some(text) = file {
+        std::fs::write(folder.path().join(FILE_NAME), text).expect("written");
+    }
+    folder
+}
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    let mut all = BTreeMap::from([("HOME".to_owned(), "/home/ada".to_owned())]);
+    let own = variables.iter();
+    all.extend(own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
+    Environment(all)
+}
+
+fn load(flags: &Flags, variables: &[(&str, &str)], file: Option<&str>) -> Result<Config, String> {
+    let folder = folder(file);
+    Config::load(flags, &environment(variables), folder.path()).map_err(|error| error.to_string())
+}
+
+fn namespace(flag: Option<&str>, variables: &[(&str, &str)], file: Option<&str>) -> String {
+    let flags = Flags {
+        namespace: flag.map(str::to_owned),
+        ..Flags::default()
+    };
+    let config = load(&flags, variables, file).expect("loaded");
+    config.namespace.to_string()
+}
+
+#[test]
+fn flags_win_over_the_environment_and_the_environment_over_the_file() {
+    let file = Some("namespace = \"from-file\"");
+    let variables = [("STEM_NAMESPACE", "from-environment")];
+    assert_eq!(namespace(Some("from-flag"), &variables, file), "from-flag");
+    assert_eq!(namespace(None, &variables, file), "from-environment");
+    assert_eq!(namespace(None, &[], file), "from-file");
+    assert_eq!(namespace(None, &[], None), "stem");
+}
+
+#[test]
+fn an_empty_variable_is_as_good_as_none() {
+    assert_eq!(namespace(None, &[("STEM_NAMESPACE", "")], None), "stem");
+}
+
+#[test]
+fn the_default_store_lies_in_the_users_data_directory() {
+    let at = |variables: &[(&str, &str)]| {
+        let config = load(&Flags::default(), variables, None).expect("loaded");
+        assert_eq!(config.results, config.broker);
+        config.broker.to_string()
+    };
+    if cfg!(target_os = "macos") {
+        assert_eq!(
+            at(&[]),
+            "sqlite:/home/ada/Library/Application Support/stem/stem.db"
+        );
+        return;
+    }
+    assert_eq!(at(&[]), "sqlite:/home/ada/.local/share/stem/stem.db");
+    assert_eq!(
+        at(&[("XDG_DATA_HOME", "/data")]),
+        "sqlite:/data/stem/stem.db"
+    );
+    assert_eq!(
+        at(&[("XDG_DATA_HOME", "relative")]),
+        "sqlite:/home/ada/.local/share/stem/stem.db"
+    );
+}
+
+#[test]
+fn results_are_where_the_broker_is_unless_something_else_is_said() {
+    let variables = [
+        ("STEM_BROKER_URL", "sqlite:/a.db"),
+        ("STEM_RESULT_BACKEND_URL", "sqlite:/b.db"),
+    ];
+    let config = load(&Flags::default(), &variables, None).expect("loaded");
+    assert_eq!(config.results.to_string(), "sqlite:/b.db");
+    let config = load(&Flags::default(), &variables[..1], None).expect("loaded");
+    assert_eq!(config.results.to_string(), "sqlite:/a.db");
+}
+
+#[test]
+fn a_key_of_the_file_may_be_written_as_the_environment_writes_it() {
+    for file in ["STEM_BROKER_URL", "broker_url", "broker-url"] {
+        let file = format!("{file} = \"sqlite:/a.db\"");
+        let config = load(&Flags::default(), &[], Some(&file)).expect("loaded");
+        assert_eq!(config.broker.to_string(), "sqlite:/a.db");
+    }
+    let twice = "broker-url = \"memory:\"\nSTEM_BROKER_URL = \"memory:\"";
+    let error = load(&Flags::default(), &[], Some(twice)).expect_err("refused");
+    assert!(error.contains("given twice"), "{error}");
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_the_nearest_good_one() {
+    let error =
+        load(&Flags::default(), &[], Some("broker-ulr = \"memory:\"")).expect_err("refused");
+    assert!(
+        error.contains("unknown key `broker-ulr`; did you mean `broker-url`?"),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_variable_that_is_nearly_one_of_ours_is_refused_and_another_is_left_alone() {
+    let variables = [("STEM_BROKER_ULR", "memory:")];
+    let error = load(&Flags::default(), &variables, None).expect_err("refused");
+    assert!(error.contains("did you mean `STEM_BROKER_URL`?"), "{error}");
+    let others = [
+        ("STEM_SERVICE_HOST", "10.0.0.1"),
+        ("STEM_PORT", "tcp://10.0.0.1"),
+    ];
+    assert!(load(&Flags::default(), &others, None).is_ok());
+}
+
+#[test]
+fn a_bad_value_is_refused_with_the_place_that_it_came_from() {
+    for (variables, file, said) in [
+        (
+            &[("STEM_NAMESPACE", "a b")][..],
+            None,
+            "read STEM_NAMESPACE",
+        ),
+        (&[], Some("default-queue = \"ä\""), "`default-queue` in"),
+        (&[], Some("namespace = 7"), "`namespace` is no text"),
+        (&[], Some("namespace"), "line 1"),
+        (&[("STEM_PAYLOAD_LIMIT", "much")], None, "`much` is no size"),
+        (
+            &[("STEM_BROKER_URL", "redis://h")],
+            None,
+            "comes with a later version",
+        ),
+    ] {
+        let error = load(&Flags::default(), variables, file).expect_err("refused");
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let error =
+        load(&Flags::default(), &[("STEM_CONFIG", "none.toml")], None).expect_err("refused");
+    assert!(error.contains("there is no such file"), "{error}");
+}

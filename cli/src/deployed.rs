@@ -1,0 +1,201 @@
+//! What is deployed: finding versions by what people write, and counting what waits for their tasks.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use anyhow::Result;
+use stem_core::module_store::{DeployedTask, Deployment};
+use stem_core::names::{TaskName, nearest};
+use stem_core::queues::QueueStatus;
+use stem_core::stores::Stores;
+
+use crate::errors::Failure;
+
+/// Envelopes that are looked at in one step.
+const CHUNK: usize = 500;
+/// A digest's beginning that is long enough to be meant as one.
+const SHORTEST_PREFIX: usize = 4;
+
+/// The versions that NAME (all of it), NAME@VERSION or a digest's beginning means; newest first.
+pub fn select<'a>(
+    deployments: &'a [Deployment],
+    text: &str,
+    verb: &str,
+) -> Result<Vec<&'a Deployment>> {
+    let attempted = || format!("{verb} `{text}`");
+    let (name, version) = match text.rsplit_once('@') {
+        Some((name, version)) => (name, Some(version)),
+        None => (text, None),
+    };
+    let named: Vec<&Deployment> = deployments
+        .iter()
+        .filter(|deployment| deployment.name.as_str() == name)
+        .collect();
+    if let (Some(version), false) = (version, named.is_empty()) {
+        let wanted = version.parse::<u32>().ok();
+        let found = named.iter().find(|one| Some(one.version) == wanted);
+        return match found {
+            Some(found) => Ok(vec![found]),
+            None => Err(Failure::not_found(attempted(), no_version(&named)).into()),
+        };
+    }
+    if !named.is_empty() {
+        return Ok(named);
+    }
+    let by_digest = by_digest(deployments, text);
+    let digests: BTreeSet<_> = by_digest.iter().map(|one| one.digest).collect();
+    match digests.len() {
+        0 => Err(Failure::not_found(attempted(), nothing(deployments, name)).into()),
+        1 => Ok(by_digest),
+        count => {
+            let problem = format!("{count} modules begin so: write more of the digest");
+            Err(Failure::usage(attempted(), problem).into())
+        }
+    }
+}
+
+fn no_version(named: &[&Deployment]) -> String {
+    let versions: Vec<String> = named.iter().map(|one| one.version.to_string()).collect();
+    format!("there is no such version: kept are {}", versions.join(", "))
+}
+
+fn nothing(deployments: &[Deployment], name: &str) -> String {
+    let names = deployments
+        .iter()
+        .map(|deployment| deployment.name.as_str());
+    let hint = nearest(name, names).map(|near| format!("; did you mean `{near}`?"));
+    format!(
+        "nothing is deployed under this name or digest{}",
+        hint.unwrap_or_default()
+    )
+}
+
+fn by_digest<'a>(deployments: &'a [Deployment], prefix: &str) -> Vec<&'a Deployment> {
+    let is_hex = prefix.bytes().all(|byte| byte.is_ascii_hexdigit());
+    if prefix.len() < SHORTEST_PREFIX || !is_hex {
+        return Vec::new();
+    }
+    let prefix = prefix.to_lowercase();
+    deployments
+        .iter()
+        .filter(|deployment| deployment.digest.to_string().starts_with(&prefix))
+        .collect()
+}
+
+/// An active task with the deployment that it belongs to.
+pub fn find_task(
+    deployments: Vec<Deployment>,
+    task: &TaskName,
+    verb: &str,
+) -> Result<(Deployment, DeployedTask)> {
+    let active: Vec<Deployment> = deployments
+        .into_iter()
+        .filter(|deployment| deployment.is_active)
+        .collect();
+    for deployment in &active {
+        if let Some(found) = deployment.task(task) {
+            return Ok((deployment.clone(), found.clone()));
+        }
+    }
+    let names = active.iter().flat_map(|deployment| &deployment.tasks);
+    let hint = nearest(task.as_str(), names.map(|task| task.name.as_str()));
+    let hint = hint.map_or_else(
+        || ": deploy its module first".to_owned(),
+        |near| format!("; did you mean `{near}`?"),
+    );
+    let problem = format!("no task named `{task}`{hint}");
+    Err(Failure::not_found(format!("{verb} `{task}`"), problem).into())
+}
+
+/// How many envelopes wait for each of these tasks; tasks that none waits for are left out.
+pub async fn waiting_for(
+    stores: &Stores,
+    tasks: &BTreeSet<TaskName>,
+) -> Result<BTreeMap<TaskName, u64>> {
+    let mut counts = BTreeMap::new();
+    if tasks.is_empty() {
+        return Ok(counts);
+    }
+    for queue in stores.queues.queues().await? {
+        count_in(stores, &queue, tasks, &mut counts).await?;
+    }
+    Ok(counts)
+}
+
+async fn count_in(
+    stores: &Stores,
+    queue: &QueueStatus,
+    tasks: &BTreeSet<TaskName>,
+    counts: &mut BTreeMap<TaskName, u64>,
+) -> Result<()> {
+    // What is published while this counts may be missed: the check is for people, and nothing is lost without it.
+    let waiting = usize::try_from(queue.queued + queue.scheduled).unwrap_or(usize::MAX);
+    let ids = stores.queues.waiting(&queue.name, waiting).await?;
+    for chunk in ids.chunks(CHUNK) {
+        let found = stores.queues.find(chunk).await?;
+        for status in found.into_iter().flatten() {
+            if tasks.contains(&status.task) {
+                *counts.entry(status.task).or_default() += 1;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Counts as people read them: "`a` (3), `b` (1)".
+pub fn listed(counts: &BTreeMap<TaskName, u64>) -> String {
+    let listed: Vec<String> = counts
+        .iter()
+        .map(|(task, count)| format!("`{task}` ({count})"))
+        .collect();
+    listed.join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::clock::Timestamp;
+    use stem_core::ids::Digest;
+    use stem_core::names::DeploymentName;
+
+    fn deployment(name: &str, version: u32, first_byte: u8) -> Deployment {
+        Deployment {
+            name: DeploymentName::new(name).expect("a name"),
+            version,
+            digest: Digest::from_bytes([first_byte; 32]),
+            size_bytes: 1,
+            deployed_at: Timestamp::default(),
+            is_active: version == 2,
+            tasks: Vec::new(),
+        }
+    }
+
+    fn versions(text: &str) -> Result<Vec<u32>, String> {
+        let all = [
+            deployment("text", 2, 0xab),
+            deployment("text", 1, 0xac),
+            deployment("images", 2, 0xab),
+        ];
+        select(&all, text, "show")
+            .map(|found| found.iter().map(|one| one.version).collect())
+            .map_err(|error| error.to_string())
+    }
+
+    /// M3
+    #[test]
+    fn a_version_is_found_by_name_by_number_or_by_digest() {
+        assert_eq!(versions("text"), Ok(vec![2, 1]));
+        assert_eq!(versions("text@1"), Ok(vec![1]));
+        assert_eq!(versions("acac"), Ok(vec![1]));
+        assert_eq!(versions("ABAB"), Ok(vec![2, 2]));
+    }
+
+    /// M3
+    #[test]
+    fn what_is_not_deployed_is_said_with_the_nearest_name() {
+        let error = versions("image").expect_err("unknown");
+        assert!(error.contains("did you mean `images`?"), "{error}");
+        let error = versions("text@7").expect_err("unknown");
+        assert!(error.contains("kept are 2, 1"), "{error}");
+        assert!(versions("ab").is_err());
+    }
+}

@@ -1,0 +1,206 @@
+//! What went wrong, as a message for people and an exit code for programs: the only file that knows the codes.
+
+use std::fmt;
+use std::io::Write;
+use std::process::ExitCode;
+
+use stem_core::client::EnqueueError;
+use stem_core::store_error::{StoreError, StoreErrorKind};
+
+/// The exit codes of section 8 of the contract; 0 is "done".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// The thing was not found, or the awaited task failed.
+    NotFound = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// The store cannot be reached.
+    Unreachable = 3,
+    /// The wait ran out.
+    TimedOut = 4,
+    /// A check said no: deploy, schema, limit, full store.
+    Refused = 5,
+}
+
+/// A command that did not do what it was asked.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    attempted: String,
+    problem: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// What was attempted, and what failed.
+    pub fn new(exit: Exit, attempted: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self {
+            exit,
+            attempted: attempted.into(),
+            problem: problem.to_string(),
+            hint: None,
+        }
+    }
+
+    /// Wrong usage or configuration.
+    pub fn usage(attempted: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::new(Exit::Usage, attempted, problem)
+    }
+
+    /// The thing is not there.
+    pub fn not_found(attempted: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::new(Exit::NotFound, attempted, problem)
+    }
+
+    /// A check said no.
+    pub fn refused(attempted: impl Into<String>, problem: impl fmt::Display) -> Self {
+        Self::new(Exit::Refused, attempted, problem)
+    }
+
+    /// The same with a line on what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.attempted, self.problem)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+/// Prints the error to standard error, and gives its exit code.
+pub fn report(error: &anyhow::Error) -> ExitCode {
+    if is_closed_pipe(error) {
+        return ExitCode::SUCCESS;
+    }
+    let (exit, hint) = classify(error);
+    let mut stderr = std::io::stderr().lock();
+    let _ = writeln!(stderr, "error: {}", message(error));
+    if let Some(hint) = hint {
+        let _ = writeln!(stderr, "hint: {hint}");
+    }
+    ExitCode::from(exit as u8)
+}
+
+/// The whole chain on one line; a cause that its effect has quoted already is not said twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut message = String::new();
+    for cause in error.chain() {
+        let part = cause.to_string();
+        if message.is_empty() {
+            message = part;
+        } else if !message.contains(&part) {
+            message = format!("{message}: {part}");
+        }
+    }
+    message
+}
+
+/// A reader such as `head` has seen enough: no fault of ours, and nothing to say.
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        cause
+            .downcast_ref::<std::io::Error>()
+            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
+    })
+}
+
+fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
+    for cause in error.chain() {
+        if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return (failure.exit, failure.hint.clone());
+        }
+        if let Some(error) = cause.downcast_ref::<StoreError>() {
+            return of_store(error);
+        }
+        if let Some(error) = cause.downcast_ref::<EnqueueError>() {
+            return of_enqueue(error);
+        }
+    }
+    (Exit::NotFound, None)
+}
+
+fn of_store(error: &StoreError) -> (Exit, Option<String>) {
+    let (exit, hint) = match error.kind() {
+        StoreErrorKind::Unavailable => (
+            Exit::Unreachable,
+            "check that it is there, or name another with --broker-url",
+        ),
+        StoreErrorKind::Busy => (Exit::Unreachable, "another process holds it: try again"),
+        StoreErrorKind::Full => (
+            Exit::Refused,
+            "workers go on and drain the store: free some room, then try again",
+        ),
+        StoreErrorKind::Unreadable => (
+            Exit::Unreachable,
+            "nothing was changed: use the version of stem-host that wrote it, restore it from a copy, or name another with --broker-url",
+        ),
+        StoreErrorKind::NotPermitted => (
+            Exit::Unreachable,
+            "check who owns the path and whether it may be written, or name another with --broker-url",
+        ),
+        StoreErrorKind::Refused => return (Exit::Refused, None),
+        _ => return (Exit::Unreachable, None),
+    };
+    (exit, Some(hint.to_owned()))
+}
+
+fn of_enqueue(error: &EnqueueError) -> (Exit, Option<String>) {
+    match error {
+        EnqueueError::Store(error) => of_store(error),
+        EnqueueError::UnknownTask { .. } => (Exit::NotFound, None),
+        EnqueueError::MalformedPayload(_) => (Exit::Usage, None),
+        EnqueueError::SchemaMismatch { task, .. } => (
+            Exit::Refused,
+            Some(format!(
+                "see what it takes with `stem-host task show {task}`"
+            )),
+        ),
+        EnqueueError::Envelope(_) => (Exit::Refused, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context as _;
+
+    fn store(kind: StoreErrorKind) -> anyhow::Error {
+        StoreError::new(kind, "open the database", "/tmp/stem.db").into()
+    }
+
+    #[test]
+    fn each_kind_of_store_error_has_its_exit_code() {
+        for (kind, exit) in [
+            (StoreErrorKind::Unavailable, Exit::Unreachable),
+            (StoreErrorKind::Unreadable, Exit::Unreachable),
+            (StoreErrorKind::NotPermitted, Exit::Unreachable),
+            (StoreErrorKind::Full, Exit::Refused),
+            (StoreErrorKind::Refused, Exit::Refused),
+        ] {
+            assert_eq!(classify(&store(kind)).0, exit, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_names_what_was_attempted_and_says_no_cause_twice() {
+        let error = store(StoreErrorKind::Full).context("enqueue `word-count`");
+        assert_eq!(
+            message(&error),
+            "enqueue `word-count`: open the database `/tmp/stem.db`: the store is full"
+        );
+        let twice = Err::<(), _>(anyhow::anyhow!("no such file")).context("read: no such file");
+        assert_eq!(message(&twice.expect_err("failed")), "read: no such file");
+    }
+
+    #[test]
+    fn a_store_error_inside_an_enqueue_error_keeps_its_code() {
+        let full = StoreError::new(StoreErrorKind::Full, "publish", "");
+        let error = anyhow::Error::from(EnqueueError::Store(full));
+        assert_eq!(classify(&error).0, Exit::Refused);
+    }
+}

@@ -1,0 +1,32 @@
+//! One call of the command line: its settings, and where its answer goes.
+
+use anyhow::{Context as _, Result};
+use stem_core::stores::Stores;
+
+use crate::config::{Config, Environment, Flags};
+use crate::output::Output;
+use crate::stores::{self, Lifetime};
+
+/// What every command is given.
+pub struct Invocation {
+    /// The settings in force.
+    pub config: Config,
+    /// Where the answer goes.
+    pub output: Output,
+}
+
+impl Invocation {
+    /// Reads the settings.
+    pub fn new(flags: &Flags, environment: &Environment, output: Output) -> Result<Self> {
+        let here = std::env::current_dir().context("find the current directory")?;
+        Ok(Self {
+            config: Config::load(flags, environment, &here)?,
+            output,
+        })
+    }
+
+    /// Opens the stores that the settings name.
+    pub async fn open_stores(&self, lifetime: Lifetime) -> Result<Stores> {
+        stores::open(&self.config, lifetime).await
+    }
+}

@@ -1,0 +1,183 @@
+//! How answers are printed: JSON for programs; tables and colour for a person on a terminal, plain columns otherwise.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Result;
+use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use serde::Serialize;
+use stem_core::state::State;
+
+/// How the items of a list become rows.
+pub struct Columns<'a, T> {
+    /// The columns' names.
+    pub header: &'a [&'a str],
+    /// One item's cells.
+    pub row: fn(&T) -> Vec<Cell>,
+    /// What is said where there is no item.
+    pub none: &'static str,
+}
+
+/// Where answers go, and in which form.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    /// Whether programs read the answer.
+    pub is_json: bool,
+    is_terminal: bool,
+    has_color: bool,
+}
+
+impl Output {
+    /// Standard output, as it is; `allows_color` is false where NO_COLOR is set.
+    pub fn new(is_json: bool, allows_color: bool) -> Self {
+        let is_terminal = std::io::stdout().is_terminal();
+        Self {
+            is_json,
+            is_terminal,
+            has_color: is_terminal && allows_color,
+        }
+    }
+
+    /// Whether a person reads standard output.
+    pub fn is_terminal(&self) -> bool {
+        self.is_terminal
+    }
+
+    /// Prints one line.
+    pub fn line(&self, text: impl std::fmt::Display) -> Result<()> {
+        writeln!(std::io::stdout().lock(), "{text}")?;
+        Ok(())
+    }
+
+    /// Prints bytes as they are.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        stdout.write_all(bytes)?;
+        stdout.flush()?;
+        Ok(())
+    }
+
+    /// Prints one JSON value: indented for a person, on one line otherwise.
+    pub fn json(&self, value: &impl Serialize) -> Result<()> {
+        if self.is_terminal {
+            return self.line(serde_json::to_string_pretty(value)?);
+        }
+        self.json_line(value)
+    }
+
+    /// Prints one JSON value on one line: an entry of a stream.
+    pub fn json_line(&self, value: &impl Serialize) -> Result<()> {
+        self.line(serde_json::to_string(value)?)
+    }
+
+    /// Prints a list: a JSON array of its views, or a table with a row for each item; `none` where there is no item.
+    pub fn list<T, V: Serialize>(
+        &self,
+        items: &[T],
+        view: impl Fn(&T) -> V,
+        columns: &Columns<T>,
+    ) -> Result<()> {
+        if self.is_json {
+            return self.json(&items.iter().map(view).collect::<Vec<_>>());
+        }
+        if items.is_empty() {
+            self.note(columns.none);
+            return Ok(());
+        }
+        self.table(columns.header, items.iter().map(columns.row))
+    }
+
+    /// Prints a table.
+    pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Result<()> {
+        let mut table = self.blank();
+        if self.is_terminal {
+            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
+            table.set_header(
+                header
+                    .iter()
+                    .map(|name| Cell::new(name).add_attribute(Attribute::Bold)),
+            );
+        } else {
+            table.set_header(header.iter().map(|name| name.to_uppercase()));
+        }
+        table.add_rows(rows);
+        self.print(&table)
+    }
+
+    /// Prints named values, one a line; those without a value are left out.
+    pub fn details(&self, details: impl IntoIterator<Item = (&'static str, Cell)>) -> Result<()> {
+        let mut table = self.blank();
+        let named = details
+            .into_iter()
+            .filter(|(_, value)| !value.content().is_empty());
+        table.add_rows(
+            named.map(|(name, value)| vec![Cell::new(name).add_attribute(Attribute::Bold), value]),
+        );
+        self.print(&table)
+    }
+
+    /// Says something beside the answer, to a person only.
+    pub fn note(&self, text: impl std::fmt::Display) {
+        if !self.is_json {
+            let _ = writeln!(std::io::stderr().lock(), "{text}");
+        }
+    }
+
+    fn blank(&self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING);
+        if self.is_terminal {
+            table.set_content_arrangement(ContentArrangement::Dynamic);
+        }
+        if !self.has_color {
+            let width = table.width();
+            table.force_no_tty();
+            if let Some(width) = width {
+                table.set_width(width);
+            }
+        }
+        table
+    }
+
+    fn print(&self, table: &Table) -> Result<()> {
+        let mut stdout = std::io::stdout().lock();
+        for line in table.lines() {
+            // Cells are padded on both sides: neither the first column nor the line's end needs that.
+            let line = line.trim_end();
+            writeln!(stdout, "{}", line.strip_prefix(' ').unwrap_or(line))?;
+        }
+        Ok(())
+    }
+}
+
+/// Text from a guest or a stored envelope: control characters cannot steer the terminal.
+pub fn harmless(text: &str) -> String {
+    text.chars()
+        .flat_map(|c| {
+            let escaped = (c.is_control() && c != '\n' && c != '\t').then(|| c.escape_debug());
+            let plain = escaped.is_none().then_some(c);
+            escaped.into_iter().flatten().chain(plain)
+        })
+        .collect()
+}
+
+/// A state in its colour.
+pub fn state_cell(state: State) -> Cell {
+    let color = match state {
+        State::Succeeded => Color::Green,
+        State::Failed => Color::Red,
+        State::Retrying => Color::Yellow,
+        State::Running => Color::Cyan,
+        State::Scheduled | State::Queued | State::Cancelled | State::Expired => Color::Reset,
+    };
+    Cell::new(state).fg(color)
+}
+
+/// Something that deserves attention.
+pub fn alarm_cell(text: impl ToString, is_alarming: bool) -> Cell {
+    let cell = Cell::new(text);
+    if is_alarming {
+        cell.fg(Color::Red)
+    } else {
+        cell
+    }
+}

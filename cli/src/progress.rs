@@ -1,0 +1,39 @@
+//! Progress of long work, for a person on a terminal: nothing at all is shown where standard error is none.
+
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+/// A bar over so many things.
+pub fn bar(length: u64, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(Some(length), target());
+    styled(
+        bar,
+        "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)",
+        what,
+    )
+}
+
+/// A spinner for work whose length nobody knows.
+pub fn spinner(what: &'static str) -> ProgressBar {
+    let spinner = ProgressBar::with_draw_target(None, target());
+    let spinner = styled(spinner, "{spinner} {msg} ({elapsed})", what);
+    if !spinner.is_hidden() {
+        spinner.enable_steady_tick(Duration::from_millis(100));
+    }
+    spinner
+}
+
+fn styled(bar: ProgressBar, template: &str, what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template(template).expect("the template is well formed");
+    bar.with_style(style).with_message(what)
+}
+
+fn target() -> ProgressDrawTarget {
+    if std::io::stderr().is_terminal() {
+        ProgressDrawTarget::stderr()
+    } else {
+        ProgressDrawTarget::hidden()
+    }
+}

@@ -1,0 +1,65 @@
+//! The sandbox as this program uses it: the only file that names its crate.
+
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use stem_core::clock::Clock;
+use stem_core::executor::Executor;
+use stem_core::stores::Stores;
+use stem_sandbox::{Allocation, Catalog, Options, Sandbox};
+
+pub use stem_sandbox::{DeployError, Inspected, LARGEST_MODULE, Overrides};
+
+use crate::errors::Failure;
+
+/// Compiles modules and runs them.
+#[derive(Clone)]
+pub struct Engine(Arc<Sandbox>);
+
+impl Engine {
+    /// An engine for a worker with so many slots.
+    pub fn for_worker(slots: usize, clock: Arc<dyn Clock>) -> Result<Self> {
+        let slots = u32::try_from(slots).unwrap_or(u32::MAX);
+        let sandbox = Sandbox::new(Options::new(slots, clock))?;
+        Ok(Self(sandbox))
+    }
+
+    /// An engine that looks at modules, one at a time.
+    pub fn for_inspection(clock: Arc<dyn Clock>) -> Result<Self> {
+        let mut options = Options::new(1, clock);
+        options.allocation = Allocation::OnDemand;
+        Ok(Self(Sandbox::new(options)?))
+    }
+
+    /// Runs what is deployed in the stores; everything that is there now is compiled when this returns.
+    pub async fn executor(&self, stores: &Stores) -> Result<Arc<dyn Executor>> {
+        let catalog = Catalog::new(Arc::clone(&self.0), Arc::clone(&stores.modules));
+        catalog
+            .refresh()
+            .await
+            .context("compile what is deployed")?;
+        Ok(catalog)
+    }
+
+    /// The checks of deploying, in their order (M1).
+    pub async fn inspect(
+        &self,
+        module: &Bytes,
+        overrides: &Overrides,
+        attempted: &str,
+    ) -> Result<Inspected> {
+        let inspected = self.0.inspect(module, overrides).await;
+        inspected.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+    }
+
+    /// Where instances come from, in one word.
+    pub fn allocation(&self) -> &'static str {
+        self.0.allocation().as_str()
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,252 @@
+//! The JSON shapes that programs may rely on (section 8 of the contract), made from what the seams give.
+//!
+//! They are types of their own, so that a change of the stored form cannot change them by accident.
+
+use data_encoding::BASE64;
+use serde::Serialize;
+use serde_json::{Value, json};
+use stem_core::client::Enqueued;
+use stem_core::control::WorkerStatus;
+use stem_core::dead_letters::DeadLetter;
+use stem_core::lookup::Lookup;
+use stem_core::names::{QueueName, TaskName};
+use stem_core::outcome::{DeadReason, Failure};
+use stem_core::payload::{Payload, StoredPayload};
+use stem_core::record::{AttemptError, AttemptRecord, LogLine, OutcomeWord};
+use stem_core::state::State;
+use stem_core::units::ByteSize;
+
+/// What a stored result or payload may unpack to when it is shown.
+pub const SHOWN_LIMIT: ByteSize = ByteSize::mib(64);
+
+/// `enqueue --json`.
+#[derive(Debug, Serialize)]
+pub struct EnqueuedView {
+    id: String,
+    task: TaskName,
+    queue: String,
+    state: State,
+}
+
+impl EnqueuedView {
+    /// An envelope that was just enqueued.
+    pub fn new(enqueued: &Enqueued, task: &TaskName) -> Self {
+        let state = if enqueued.is_scheduled {
+            State::Scheduled
+        } else {
+            State::Queued
+        };
+        Self {
+            id: enqueued.id.to_string(),
+            task: task.clone(),
+            queue: enqueued.queue.to_string(),
+            state,
+        }
+    }
+}
+
+/// `result --json`.
+#[derive(Debug, Serialize)]
+pub struct EnvelopeView {
+    id: String,
+    task: Option<TaskName>,
+    queue: Option<QueueName>,
+    state: State,
+    attempts: Vec<AttemptView>,
+    result: Option<Value>,
+    error: Option<Value>,
+    progress: Option<Value>,
+    enqueued_at: Option<String>,
+    ended_at: Option<String>,
+}
+
+/// One attempt within `result --json`.
+#[derive(Debug, Serialize)]
+pub struct AttemptView {
+    number: u32,
+    delivery: u32,
+    worker: String,
+    module: Option<String>,
+    started_at: String,
+    ended_at: String,
+    outcome: OutcomeWord,
+    error: Option<Value>,
+    cpu_ms: f64,
+    peak_memory_bytes: u64,
+    fuel: Option<u64>,
+    log: Vec<LogLine>,
+}
+
+impl EnvelopeView {
+    /// What is known of an envelope.
+    pub fn new(id: stem_core::ids::EnvelopeId, lookup: &Lookup) -> Self {
+        let record = lookup.record.as_ref();
+        let status = lookup.status.as_ref();
+        let end = lookup.end();
+        let progress = record.and_then(|record| record.progress.as_ref());
+        Self {
+            id: id.to_string(),
+            task: status
+                .map(|status| status.task.clone())
+                .or_else(|| record?.task.clone()),
+            queue: status
+                .map(|status| status.queue.clone())
+                .or_else(|| record?.queue.clone()),
+            state: lookup.state,
+            attempts: record
+                .map(|record| record.attempts.iter().map(AttemptView::new).collect())
+                .unwrap_or_default(),
+            result: end.and_then(|end| end.result.as_ref()).map(stored_value),
+            error: end.and_then(|end| end.error.as_ref()).map(failure_value),
+            progress: progress.map(|progress| {
+                json!({"fraction": progress.fraction, "note": progress.note, "at": progress.at.to_string()})
+            }),
+            enqueued_at: enqueued_at(lookup).map(|time| time.to_string()),
+            ended_at: end.map(|end| end.at.to_string()),
+        }
+    }
+}
+
+/// When an envelope's producer made it: kept in the record, and in the envelope itself while it lives.
+pub fn enqueued_at(lookup: &Lookup) -> Option<stem_core::clock::Timestamp> {
+    let recorded = lookup.record.as_ref().and_then(|record| record.enqueued_at);
+    recorded.or_else(|| {
+        let bytes = &lookup.status.as_ref()?.bytes;
+        Some(
+            stem_core::envelope::Envelope::decode(bytes)
+                .ok()?
+                .enqueued_at,
+        )
+    })
+}
+
+impl AttemptView {
+    /// One attempt that has ended.
+    pub fn new(attempt: &AttemptRecord) -> Self {
+        Self {
+            number: attempt.number,
+            delivery: attempt.delivery,
+            worker: attempt.worker.to_string(),
+            module: attempt.module.map(|digest| digest.to_string()),
+            started_at: attempt.started_at.to_string(),
+            ended_at: attempt.ended_at.to_string(),
+            outcome: attempt.outcome,
+            error: attempt.error.as_ref().map(attempt_error_value),
+            cpu_ms: attempt.usage.cpu.as_secs_f64() * 1_000.0,
+            peak_memory_bytes: attempt.usage.peak_memory_bytes,
+            fuel: attempt.usage.fuel,
+            log: attempt.log.clone(),
+        }
+    }
+}
+
+/// An error as `{"kind", "message", …}`.
+pub fn failure_value(failure: &Failure) -> Value {
+    // A failure is a flat map of names and plain values: there is nothing that JSON could not hold.
+    serde_json::to_value(failure).unwrap_or(Value::Null)
+}
+
+fn attempt_error_value(error: &AttemptError) -> Value {
+    match error {
+        AttemptError::Failure(failure) => failure_value(failure),
+        AttemptError::HostFault { host_fault } => {
+            json!({"kind": "host-fault", "message": host_fault})
+        }
+    }
+}
+
+/// A payload as JSON: the value itself where its media type is JSON; text or base64 beside the type otherwise.
+pub fn payload_value(payload: &Payload) -> Value {
+    if payload.is_json()
+        && let Ok(value) = serde_json::from_slice(&payload.body)
+    {
+        return value;
+    }
+    match std::str::from_utf8(&payload.body) {
+        Ok(text) if payload.content_type.starts_with("text/") => {
+            json!({"content_type": payload.content_type, "text": text})
+        }
+        _ => json!({"content_type": payload.content_type, "base64": BASE64.encode(&payload.body)}),
+    }
+}
+
+/// A stored payload as JSON.
+pub fn stored_value(stored: &StoredPayload) -> Value {
+    match stored.unpack(SHOWN_LIMIT) {
+        Ok(payload) => payload_value(&payload),
+        Err(error) => json!({"content_type": stored.content_type, "unreadable": error.to_string()}),
+    }
+}
+
+/// `dlq list --json`, one entry.
+#[derive(Debug, Serialize)]
+pub struct DeadLetterView {
+    id: String,
+    task: TaskName,
+    queue: String,
+    reason: DeadReason,
+    error: Option<Value>,
+    dead_at: String,
+    generation: u32,
+    attempts: u32,
+}
+
+impl DeadLetterView {
+    /// A dead letter without its envelope.
+    pub fn new(letter: &DeadLetter) -> Self {
+        Self {
+            id: letter.id.to_string(),
+            task: letter.task.clone(),
+            queue: letter.queue.to_string(),
+            reason: letter.reason,
+            error: letter.error.as_ref().map(failure_value),
+            dead_at: letter.dead_at.to_string(),
+            generation: letter.generation,
+            attempts: letter.attempts,
+        }
+    }
+}
+
+/// `worker list --json`, one entry.
+#[derive(Debug, Serialize)]
+pub struct WorkerView {
+    worker: String,
+    host: String,
+    process: u32,
+    version: String,
+    queues: Vec<String>,
+    slots: u32,
+    running: u32,
+    memory_bytes: u64,
+    succeeded: u64,
+    failed: u64,
+    started_at: String,
+    seen_at: String,
+    dead: bool,
+}
+
+impl WorkerView {
+    /// A worker as its last heartbeat shows it.
+    pub fn new(status: &WorkerStatus) -> Self {
+        let beat = &status.heartbeat;
+        Self {
+            worker: beat.worker.to_string(),
+            host: beat.host.clone(),
+            process: beat.process,
+            version: beat.version.clone(),
+            queues: beat.queues.iter().map(ToString::to_string).collect(),
+            slots: beat.slots,
+            running: beat.running,
+            memory_bytes: beat.memory_bytes,
+            succeeded: beat.succeeded,
+            failed: beat.failed,
+            started_at: beat.started_at.to_string(),
+            seen_at: status.seen_at.to_string(),
+            dead: status.is_dead,
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "views_tests.rs"]
+mod tests;
