@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::ids::EnvelopeId;
 use crate::queues::{EnvelopeStatus, Place};
 use crate::record::{End, Record};
-use crate::state::State;
+use crate::state::{EndState, State};
 use crate::store_error::StoreError;
 use crate::stores::Stores;
 
@@ -41,9 +41,11 @@ pub async fn look_up_all(
     let mut records = stores.results.records(ids).await?;
     let statuses = stores.queues.find(ids).await?;
     let is_missed = |(record, status): (&Option<Record>, &Option<EnvelopeStatus>)| {
-        status.is_none() && record.as_ref().is_none_or(|record| record.end.is_none())
+        let end = record.as_ref().and_then(|record| record.end.as_ref());
+        status.is_none() && end.is_none_or(|end| end.state == EndState::Failed)
     };
-    // An envelope may have ended between the two questions: then its record is there by now (R2).
+    // An envelope may have ended between the two questions, also in a generation that began with a replay: then its
+    // record is there by now (R2).
     if records.iter().zip(&statuses).any(is_missed) {
         records = stores.results.records(ids).await?;
     }
