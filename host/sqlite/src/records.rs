@@ -22,6 +22,7 @@ pub(crate) struct Entry {
     pub(crate) delivery: u32,
     pub(crate) end: Option<EndState>,
     retention: Duration,
+    least: Duration,
     body: Vec<u8>,
 }
 
@@ -33,18 +34,30 @@ impl Entry {
             delivery: report.delivery,
             end: report.end.as_ref().map(|end| end.state),
             retention: report.retention,
+            least: Duration::ZERO,
             body: rows::encode(&report.clone().merge_into(None))?,
         })
     }
 
-    /// Until when the record is kept from now on (R4): one that failed, as long as its dead letter.
+    /// The same for an envelope that becomes a dead letter: its record lives at least as long (R4).
+    pub(crate) fn of_dead(report: &Report) -> Stepped<Self> {
+        Ok(Self {
+            least: DEAD_LETTER_RETENTION,
+            ..Self::of(report)?
+        })
+    }
+
+    /// Until when the record is kept from now on (R4).
     fn expires_at(&self, now: Timestamp) -> Timestamp {
-        let kept = kept_for(self.retention);
         match self.end {
             None => now + LIVE_RECORD_RETENTION,
-            Some(EndState::Failed) => now + kept.max(DEAD_LETTER_RETENTION),
-            Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => now + kept,
+            Some(_) => now + kept_for(self.retention).max(self.least),
         }
+    }
+
+    /// Whether a replay may go on from what was saved: then a checkpoint is kept beyond the end.
+    pub(crate) fn can_go_on(&self) -> bool {
+        self.end == Some(EndState::Failed) && !self.retention.is_zero()
     }
 
     fn state(&self) -> Option<&'static str> {

@@ -168,21 +168,13 @@ fn report(step: &Step<'_>, entry: &Entry) -> Stepped<Reported> {
         delivery: entry.delivery,
     };
     if standing.is_stale(&fence) {
-        let is_repeated = standing
-            .end(fence.generation)
-            .is_some_and(|(_, delivery)| delivery == fence.delivery);
-        return Ok(match is_repeated {
-            true => Reported::Written,
-            false => Reported::Stale,
-        });
+        return Ok(Reported::Stale);
     }
     records::add(step, number, entry)?;
-    match entry.end {
-        Some(EndState::Failed) => records::bury_fence(step, number)?,
-        Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => {
-            records::drop_fence(step, number)?;
-        }
-        None => {}
+    if entry.can_go_on() {
+        records::bury_fence(step, number)?;
+    } else if entry.end.is_some() {
+        records::drop_fence(step, number)?;
     }
     Ok(Reported::Written)
 }

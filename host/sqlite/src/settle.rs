@@ -23,11 +23,19 @@ pub(crate) struct Ending {
 
 impl Ending {
     pub(crate) fn of(settling: &Settling) -> Stepped<Self> {
+        let encode = match settling.settlement {
+            Settlement::DeadLetter(_) => Entry::of_dead,
+            Settlement::Ack
+            | Settlement::Retry(_)
+            | Settlement::Snooze(_)
+            | Settlement::Release
+            | Settlement::ReleaseAfterFault(_) => Entry::of,
+        };
         Ok(Self {
             receipt: settling.receipt,
             settlement: settling.settlement,
             error: settling.error.as_ref().map(rows::encode).transpose()?,
-            entry: settling.report.as_ref().map(Entry::of).transpose()?,
+            entry: settling.report.as_ref().map(encode).transpose()?,
         })
     }
 }

@@ -1,0 +1,205 @@
+//! What opening promises: what cannot be used is refused with what to do about it, and nothing is changed.
+
+use std::error::Error;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rusqlite::Connection;
+use stem_core::broker::Broker;
+use stem_core::clock::SystemClock;
+use stem_core::store_error::{StoreError, StoreErrorKind};
+use stem_core::upkeep::Upkeep;
+use stem_sqlite::{Options, Store, Synchronous};
+use stem_testkit::builders::{fresh_namespace, publication};
+use tempfile::TempDir;
+
+fn folder() -> TempDir {
+    TempDir::new().expect("a folder for the test")
+}
+
+fn options(path: &Path) -> Options {
+    Options::new(path, fresh_namespace(), SystemClock::shared())
+}
+
+async fn open(path: &Path) -> Result<Arc<Store>, StoreError> {
+    Store::open(options(path)).await
+}
+
+/// Why a path is refused, with the whole message.
+async fn refusal(path: &Path) -> (StoreErrorKind, String) {
+    let Err(error) = open(path).await else {
+        panic!("{} is refused", path.display());
+    };
+    let cause = error.source().map(ToString::to_string).unwrap_or_default();
+    (error.kind(), format!("{error}: {cause}"))
+}
+
+fn assert_says(message: &str, words: &[&str]) {
+    for word in words {
+        assert!(message.contains(word), "`{word}` in: {message}");
+    }
+}
+
+fn written(folder: &TempDir, bytes: &[u8]) -> PathBuf {
+    let path = folder.path().join("stem.db");
+    fs::write(&path, bytes).expect("a file for the test");
+    path
+}
+
+#[tokio::test]
+async fn a_store_is_made_for_its_user_alone() {
+    let folder = folder();
+    let path = folder.path().join("data/stem.db");
+    let store = open(&path).await.expect("a store opens");
+    let mode = |path: &Path| fs::metadata(path).map(|file| file.permissions().mode() & 0o777);
+    for (name, expected) in [
+        ("data", 0o700),
+        ("data/stem.db", 0o600),
+        ("data/stem.db-wal", 0o600),
+        ("data/stem.db-wake", 0o700),
+    ] {
+        let found = mode(&folder.path().join(name)).expect("it is there");
+        assert_eq!(found, expected, "{name}: {found:o}");
+    }
+    drop(store);
+    assert!(
+        mode(&folder.path().join("data/stem.db-wal")).is_err(),
+        "the log is in the database"
+    );
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_database_is_refused_and_left_alone() {
+    let folder = folder();
+    let text = b"shopping list: bread, butter, and many other things, so many that a header would fit in here\n";
+    let path = written(&folder, text);
+    let (kind, message) = refusal(&path).await;
+    assert_eq!(kind, StoreErrorKind::Unreadable);
+    assert_says(
+        &message,
+        &["stem.db", "no SQLite database", "choose another path"],
+    );
+    assert_eq!(fs::read(&path).expect("it is there"), text);
+}
+
+#[tokio::test]
+async fn a_damaged_database_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    drop(open(&path).await.expect("a store opens"));
+    let mut bytes = fs::read(&path).expect("it is there");
+    bytes[100..].fill(0xa5);
+    let path = written(&folder, &bytes);
+    let (kind, message) = refusal(&path).await;
+    assert_eq!(kind, StoreErrorKind::Unreadable);
+    assert_says(
+        &message,
+        &["malformed", "restore the database from a backup"],
+    );
+}
+
+#[tokio::test]
+async fn a_database_of_another_program_is_refused() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let other = Connection::open(&path).expect("a database");
+    other
+        .execute_batch("CREATE TABLE bread (butter)")
+        .expect("a table");
+    let (kind, message) = refusal(&path).await;
+    assert_eq!(kind, StoreErrorKind::Unreadable);
+    assert_says(&message, &["another program", "choose another path"]);
+    let tables = other.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0));
+    assert_eq!(tables, Ok(1));
+}
+
+#[tokio::test]
+async fn a_newer_format_is_refused_with_both_versions() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    drop(open(&path).await.expect("a store opens"));
+    upgrade(&path);
+    let (kind, message) = refusal(&path).await;
+    assert_eq!(kind, StoreErrorKind::Unreadable);
+    assert_says(&message, &["format 2", "format 1", "upgrade"]);
+}
+
+fn upgrade(path: &Path) {
+    let newer = Connection::open(path).expect("a database");
+    newer
+        .pragma_update(None, "user_version", 2)
+        .expect("another version");
+}
+
+#[tokio::test]
+async fn a_format_that_changes_while_the_store_is_open_stops_what_writes() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let store = open(&path).await.expect("a store opens");
+    store
+        .publish(&[publication()])
+        .await
+        .expect("it is published");
+    upgrade(&path);
+    let error = store
+        .publish(&[publication()])
+        .await
+        .expect_err("another format");
+    assert_eq!(error.kind(), StoreErrorKind::Unreadable);
+    let count = Connection::open(&path).and_then(|connection| {
+        connection.query_row("SELECT count(*) FROM envelopes", [], |row| row.get(0))
+    });
+    assert_eq!(count, Ok(1));
+}
+
+#[tokio::test]
+async fn a_path_that_cannot_be_written_is_refused_by_name() {
+    let folder = folder();
+    let file = written(&folder, b"");
+    for path in [file.join("stem.db"), folder.path().to_owned()] {
+        let (kind, message) = refusal(&path).await;
+        assert_eq!(kind, StoreErrorKind::NotPermitted, "{message}");
+        assert_says(&message, &[&path.display().to_string(), "may write"]);
+    }
+}
+
+#[tokio::test]
+async fn many_can_make_the_same_store_at_once() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let opened = futures::future::join_all((0..8).map(|_| open(&path))).await;
+    let stores: Result<Vec<_>, _> = opened.into_iter().collect();
+    assert_eq!(stores.expect("all of them open").len(), 8);
+}
+
+/// B1
+#[tokio::test]
+async fn a_store_says_what_it_is_and_what_a_commit_survives() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let store = Store::open(Options {
+        synchronous: Synchronous::Full,
+        ..options(&path)
+    });
+    let facts = store
+        .await
+        .expect("a store opens")
+        .describe()
+        .await
+        .expect("it answers");
+    let fact = |name: &str| {
+        facts
+            .iter()
+            .find(|(fact, _)| fact == name)
+            .map(|(_, fact)| &fact[..])
+    };
+    assert_eq!(fact("store"), Some("sqlite"));
+    assert_eq!(fact("path"), path.to_str());
+    assert_eq!(fact("format"), Some("1"));
+    assert_says(
+        fact("durability").unwrap_or_default(),
+        &["any kill", "power loss", "full"],
+    );
+}
