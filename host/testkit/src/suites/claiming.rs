@@ -7,7 +7,7 @@ use stem_core::broker::{MAX_DELIVERIES, Renewal};
 use stem_core::outcome::Settlement;
 use stem_core::queues::Place;
 
-use crate::builders::{publication, publications, queue_name, queued_in};
+use crate::builders::{publication, publications, queue_name, queued_in, urgent};
 use crate::fixture::Fixture;
 use crate::process::{LONG, Process};
 
@@ -39,27 +39,29 @@ pub async fn a_claim_takes_from_its_queues_in_their_order(fixture: &dyn Fixture)
 }
 
 /// E2
-pub async fn a_delivery_carries_what_was_published_and_what_was_counted(fixture: &dyn Fixture) {
+pub async fn a_delivery_carries_what_was_published(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let publication = publication();
-    let before = here.stores.clock.now();
+    let publication = urgent(7);
     here.add(&publication).await;
     let delivery = here.claim_one().await;
-    assert_eq!(
-        (delivery.receipt.id, delivery.receipt.delivery),
-        (publication.id, 1)
-    );
-    assert_eq!(
-        (delivery.task, delivery.queue),
-        (publication.task, publication.queue)
-    );
-    assert_eq!(
-        (delivery.generation, delivery.attempts, delivery.losses),
-        (1, 0, 0)
-    );
+    assert_eq!(delivery.receipt.id, publication.id);
+    assert_eq!(delivery.task, publication.task);
+    assert_eq!(delivery.queue, publication.queue);
+    assert_eq!(delivery.bytes, publication.bytes);
+}
+
+/// E2, B5, B16
+pub async fn a_first_delivery_has_nothing_counted_yet(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    here.add(&publication()).await;
+    let before = here.stores.clock.now();
+    let delivery = here.claim_one().await;
+    let after = here.stores.clock.now();
+    assert!((before..=after).contains(&delivery.claimed_at));
+    assert_eq!((delivery.receipt.delivery, delivery.generation), (1, 1));
+    assert_eq!((delivery.attempts, delivery.losses), (0, 0));
     assert_eq!((delivery.snoozes, delivery.faults), (0, 0));
     assert!(!delivery.is_cancelled);
-    assert!((before..=here.stores.clock.now()).contains(&delivery.claimed_at));
 }
 
 /// B3
@@ -206,7 +208,7 @@ pub async fn an_outcome_or_a_release_starts_the_count_of_losses_again(fixture: &
     ] {
         here.add(&publication()).await;
         here.lose_one(fixture).await;
-        here.settle(&here.claim_one().await, settlement).await;
+        here.settle_next(settlement).await;
         let delivery = here.claim_one().await;
         assert_eq!(delivery.losses, 0, "{settlement:?}");
         here.settle(&delivery, Settlement::Ack).await;

@@ -1,6 +1,10 @@
 //! What the dead letters promise: nothing set aside is lost, and a replay is a new life.
 
+use std::time::Duration;
+
+use bytes::Bytes;
 use futures::join;
+use stem_core::broker::{Publication, Published};
 use stem_core::dead_letters::{DeadFilter, Page};
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::{DeadReason, Settlement};
@@ -8,10 +12,12 @@ use stem_core::queues::CancelMode;
 use stem_core::state::EndState;
 
 use crate::builders::{
-    DAY, derived, failure, publication, publications, queue_name, queued_in, task_name,
+    DAY, derived, failure, publication, publications, queue_name, queued_in, task_name, urgent,
 };
 use crate::fixture::Fixture;
 use crate::process::Process;
+
+const NOW: Duration = Duration::ZERO;
 
 async fn bury_all(process: &Process, number: usize) -> Vec<EnvelopeId> {
     let mut ids = Vec::new();
@@ -27,6 +33,15 @@ fn page(after: Option<EnvelopeId>, is_oldest_first: bool) -> Page {
         limit: 2,
         is_oldest_first,
     }
+}
+
+/// Checks that the filter lets this one through, and no other.
+async fn only(process: &Process, filter: &DeadFilter, id: EnvelopeId) {
+    assert_eq!(process.dead(filter).await, [id]);
+    let count = process.stores.dead_letters.count(filter).await;
+    assert_eq!(count.expect("the store answers"), 1);
+    let all = process.stores.dead_letters.count(&<_>::default()).await;
+    assert_eq!(all.expect("the store answers"), 2);
 }
 
 /// B10
@@ -56,151 +71,167 @@ pub async fn dead_letters_are_listed_oldest_first_page_by_page(fixture: &dyn Fix
 }
 
 /// B10
-pub async fn dead_letters_are_filtered_by_queue_task_and_reason(fixture: &dyn Fixture) {
+pub async fn dead_letters_are_filtered_by_queue(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let mut other_task = publication();
-    other_task.task = task_name("markdown");
-    let by_task = here.bury(&other_task).await;
-    let by_queue = here.bury(&queued_in("reports")).await;
-    let by_reason = here.bury_as(&publication(), DeadReason::Poison).await;
-    let (queue, task) = (Some(queue_name("reports")), Some(other_task.task));
-    let reason = Some(DeadReason::Poison);
-    for (filter, expected) in [
-        (
-            DeadFilter {
-                queue,
-                ..<_>::default()
-            },
-            vec![by_queue],
-        ),
-        (
-            DeadFilter {
-                task,
-                ..<_>::default()
-            },
-            vec![by_task],
-        ),
-        (
-            DeadFilter {
-                reason,
-                ..<_>::default()
-            },
-            vec![by_reason],
-        ),
-        (DeadFilter::default(), vec![by_reason, by_queue, by_task]),
-    ] {
-        assert_eq!(there.dead(&filter).await, expected);
-        let count = there.stores.dead_letters.count(&filter).await;
-        assert_eq!(count.expect("the store answers"), expected.len() as u64);
+    here.bury(&publication()).await;
+    let id = here.bury(&queued_in("reports")).await;
+    let filter = DeadFilter {
+        queue: Some(queue_name("reports")),
+        ..<_>::default()
+    };
+    only(&there, &filter, id).await;
+}
+
+/// B10
+pub async fn dead_letters_are_filtered_by_task(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.bury(&publication()).await;
+    let task = task_name("markdown");
+    let other = Publication {
+        task: task.clone(),
+        ..publication()
+    };
+    let id = here.bury(&other).await;
+    let filter = DeadFilter {
+        task: Some(task),
+        ..<_>::default()
+    };
+    only(&there, &filter, id).await;
+}
+
+/// B10
+pub async fn dead_letters_are_filtered_by_reason(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.bury(&publication()).await;
+    let id = here.bury_as(&publication(), DeadReason::Poison).await;
+    let filter = DeadFilter {
+        reason: Some(DeadReason::Poison),
+        ..<_>::default()
+    };
+    only(&there, &filter, id).await;
+}
+
+/// B10: every word for a reason is kept.
+pub async fn a_dead_letter_keeps_its_reason(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    for reason in DeadReason::ALL {
+        let id = here.bury_as(&publication(), reason).await;
+        let letter = here.letter(id).await.expect("it is a dead letter");
+        assert_eq!((letter.reason, letter.error), (reason, None));
     }
 }
 
 /// B10
 pub async fn dead_letters_are_filtered_by_time(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let early = here.bury(&publication()).await;
+    here.bury(&publication()).await;
     fixture.pass(fixture.lease()).await;
-    let since = Some(here.stores.clock.now());
-    let late = here.bury(&publication()).await;
+    let since = here.stores.clock.now();
+    let id = here.bury(&publication()).await;
     let filter = DeadFilter {
-        since,
+        since: Some(since),
         ..<_>::default()
     };
-    assert_eq!(here.dead(&filter).await, [late]);
-    assert_eq!(here.dead(&<_>::default()).await, [late, early]);
+    only(&here, &filter, id).await;
 }
 
-/// B10: a filter and a page together: what is filtered out takes no room on a page.
+/// B10: what is filtered out takes no room on a page.
 pub async fn a_page_holds_what_the_filter_lets_through(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let mut expected = Vec::new();
+    let mut ids = Vec::new();
     for _ in 0..3 {
         here.bury(&publication()).await;
-        expected.insert(0, here.bury(&queued_in("reports")).await);
+        ids.push(here.bury(&queued_in("reports")).await);
     }
     let filter = DeadFilter {
         queue: Some(queue_name("reports")),
         ..<_>::default()
     };
-    assert_eq!(
-        here.dead_page(&filter, &page(None, false)).await,
-        expected[..2]
-    );
-    let rest = here
-        .dead_page(&filter, &page(Some(expected[1]), false))
-        .await;
-    assert_eq!(rest, expected[2..]);
+    assert_eq!(here.dead_page(&filter, &page(None, true)).await, ids[..2]);
+    let rest = here.dead_page(&filter, &page(Some(ids[1]), true)).await;
+    assert_eq!(rest, ids[2..]);
 }
 
-/// B10, E1
-pub async fn a_dead_letter_shows_why_and_keeps_its_bytes(fixture: &dyn Fixture) {
+/// B10
+pub async fn a_dead_letter_shows_why_and_when(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let publication = publication();
     let before = here.stores.clock.now();
-    here.bury(&publication).await;
-    let ids = [EnvelopeId::new(), publication.id];
-    let letters = there
-        .stores
-        .dead_letters
-        .show(&ids)
-        .await
-        .expect("the store answers");
-    let [None, Some(letter)] = &letters[..] else {
-        panic!("one answer for each id: {letters:?}");
-    };
-    assert_eq!(
-        (letter.id, &letter.bytes),
-        (publication.id, &publication.bytes)
-    );
-    assert_eq!(
-        (&letter.task, &letter.queue),
-        (&publication.task, &publication.queue)
-    );
+    let id = here.bury(&publication()).await;
+    let letter = there.letter(id).await.expect("it is a dead letter");
     assert_eq!(letter.reason, DeadReason::AttemptsExhausted);
     assert_eq!(letter.error, Some(failure()));
     assert!((before..=here.stores.clock.now()).contains(&letter.dead_at));
-    assert_eq!(letter.generation, 1);
+    assert_eq!((letter.generation, letter.attempts), (1, 0));
+    assert_eq!(there.letter(EnvelopeId::new()).await, None);
+}
+
+/// B10, E1
+pub async fn a_dead_letter_keeps_what_was_published(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let publication = Publication {
+        bytes: Bytes::from_static(b"garbage"),
+        ..publication()
+    };
+    here.bury(&publication).await;
+    let letter = there.letter(publication.id).await;
+    let letter = letter.expect("it is a dead letter");
+    assert_eq!(letter.id, publication.id);
+    assert_eq!(letter.task, publication.task);
+    assert_eq!(letter.queue, publication.queue);
+    assert_eq!(letter.bytes, publication.bytes);
+}
+
+/// B10
+pub async fn a_list_shows_what_each_letter_shows(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let id = here.bury(&publication()).await;
+    let (all, page) = (DeadFilter::default(), page(None, false));
+    let listed = there.stores.dead_letters.list(&all, &page).await;
+    let letter = here.letter(id).await.expect("it is a dead letter");
+    assert_eq!(listed.expect("the store answers"), [letter]);
 }
 
 /// B5, B10
 pub async fn a_dead_letter_shows_the_attempts_that_were_charged(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let id = here.add(&publication()).await;
-    let retry = Settlement::Retry(std::time::Duration::ZERO);
-    here.settle(&here.claim_one().await, retry).await;
-    here.settle(&here.claim_one().await, retry).await;
-    here.end(&here.claim_one().await, EndState::Failed).await;
-    let letters = here
-        .stores
-        .dead_letters
-        .show(&[id])
-        .await
-        .expect("the store answers");
-    assert_eq!(letters[0].as_ref().map(|letter| letter.attempts), Some(2));
+    for _ in 0..2 {
+        here.settle_next(Settlement::Retry(NOW)).await;
+    }
+    here.end_next(EndState::Failed).await;
+    let letter = here.letter(id).await.expect("it is a dead letter");
+    assert_eq!(letter.attempts, 2);
 }
 
 /// B10
 pub async fn a_replayed_dead_letter_begins_a_new_generation(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let publication = publication();
-    here.add(&publication).await;
-    here.settle(&here.claim_one().await, Settlement::Retry(<_>::default()))
-        .await;
-    here.settle(&here.claim_one().await, Settlement::Snooze(<_>::default()))
-        .await;
+    let id = here.add(&publication()).await;
+    for settlement in [Settlement::Retry(NOW), Settlement::Snooze(NOW)] {
+        here.settle_next(settlement).await;
+    }
+    here.settle_next(Settlement::ReleaseAfterFault(NOW)).await;
     here.lose_one(fixture).await;
-    here.end(&here.claim_one().await, EndState::Failed).await;
-    assert_eq!(there.replay(&[publication.id]).await, [true]);
+    here.end_next(EndState::Failed).await;
+    assert_eq!(there.replay(&[id]).await, [true]);
     let delivery = here.claim_one().await;
-    assert_eq!((delivery.generation, delivery.receipt.delivery), (2, 5));
-    assert_eq!(
-        (delivery.attempts, delivery.losses, delivery.snoozes),
-        (0, 0, 0)
-    );
-    assert_eq!(
-        (delivery.queue, delivery.bytes),
-        (publication.queue, publication.bytes)
-    );
+    assert_eq!((delivery.receipt.delivery, delivery.generation), (6, 2));
+    assert_eq!((delivery.attempts, delivery.losses), (0, 0));
+    assert_eq!((delivery.snoozes, delivery.faults), (0, 0));
+}
+
+/// B8, B10, E2: not a byte is changed.
+pub async fn a_replayed_dead_letter_is_delivered_as_it_was_published(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let publication = urgent(7);
+    here.bury(&publication).await;
+    there.replay(&[publication.id]).await;
+    let delivery = here.claim_one().await;
+    assert_eq!(delivery.task, publication.task);
+    assert_eq!(delivery.queue, publication.queue);
+    assert_eq!(delivery.bytes, publication.bytes);
+    let status = here.find(publication.id).await.expect("it lives");
+    assert_eq!(status.priority, 7);
 }
 
 /// B7, B10
@@ -238,7 +269,7 @@ pub async fn a_replayed_envelope_can_die_again(fixture: &dyn Fixture) {
     for generation in 2..5 {
         here.replay(&[id]).await;
         assert_eq!(here.counts().await, [1, 0, 0, 0]);
-        here.end(&here.claim_one().await, EndState::Failed).await;
+        here.end_next(EndState::Failed).await;
         assert_eq!(here.counts().await, [0, 0, 0, 1]);
         let status = here.find(id).await.expect("it is a dead letter");
         assert_eq!(status.generation, generation);
@@ -266,11 +297,8 @@ pub async fn a_removed_dead_letter_is_gone(fixture: &dyn Fixture) {
     let ids = bury_all(&here, 2).await;
     let living = here.add(&publication()).await;
     let asked = [ids[0], living, EnvelopeId::new(), ids[0]];
-    let removed = there.stores.dead_letters.remove(&asked).await;
-    assert_eq!(
-        removed.expect("the store answers"),
-        [true, false, false, false]
-    );
+    let removed = there.remove(&asked).await;
+    assert_eq!(removed, [true, false, false, false]);
     assert_eq!(here.dead(&<_>::default()).await, [ids[1]]);
     assert_eq!(here.replay(&ids).await, [false, true]);
     assert_eq!(here.counts().await, [2, 0, 0, 0]);
@@ -281,10 +309,9 @@ pub async fn a_removed_derived_id_is_remembered(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let derived = derived();
     let ids = [here.bury_as(&derived, DeadReason::Rejected).await];
-    let removed = here.stores.dead_letters.remove(&ids).await;
-    assert_eq!(removed.expect("the store answers"), [true]);
+    assert_eq!(here.remove(&ids).await, [true]);
     let again = here.publish(&[derived]).await;
-    assert_eq!(again, [stem_core::broker::Published::AlreadyKnown]);
+    assert_eq!(again, [Published::AlreadyKnown]);
 }
 
 /// B10

@@ -3,6 +3,7 @@
 //! A store's tests are one line, `stem_testkit::contract_suites!(fixture)`: it stamps out every promise as a test of its
 //! own, so that none can be forgotten. A promise that needs an ability is skipped where the fixture does not declare it.
 
+pub mod cancelling;
 pub mod claiming;
 pub mod control;
 pub mod dead_letters;
@@ -83,7 +84,8 @@ macro_rules! each_promise {
             claiming {
                 a_claim_gives_no_more_than_it_asks_for,
                 a_claim_takes_from_its_queues_in_their_order,
-                a_delivery_carries_what_was_published_and_what_was_counted,
+                a_delivery_carries_what_was_published,
+                a_first_delivery_has_nothing_counted_yet,
                 no_envelope_is_with_two_workers_at_once,
                 a_leased_envelope_is_with_the_worker_that_claimed_it,
                 an_unsettled_delivery_returns_after_its_lease,
@@ -136,18 +138,27 @@ macro_rules! each_promise {
             }
             queues {
                 a_queue_counts_what_it_holds,
-                queues_that_hold_something_or_are_paused_are_listed_by_name,
+                queues_that_hold_something_are_listed_by_name,
+                a_paused_queue_is_listed_though_it_holds_nothing,
                 a_paused_queue_hands_nothing_out_in_any_process,
+                a_pause_is_one_queues_own,
                 a_resumed_queue_hands_out_again,
                 pausing_leaves_what_runs_alone,
                 a_pause_outlives_who_asked_for_it: Durability,
                 an_envelope_is_found_where_it_stands,
-                a_status_shows_what_was_published_and_what_was_counted,
+                envelopes_are_found_in_the_order_asked_for,
+                a_status_shows_what_was_published,
+                a_status_shows_what_was_counted,
                 an_envelope_that_has_fallen_due_is_queued,
                 what_waits_in_a_queue_is_listed,
-                what_waits_is_cancelled_and_recorded_in_one_step,
-                a_cancelled_record_says_what_was_cancelled,
+                what_waits_is_listed_in_chunks,
+            }
+            cancelling {
+                what_waits_is_cancelled_and_its_end_recorded,
+                the_record_says_what_was_cancelled_and_when,
+                a_cancelled_envelope_keeps_the_record_of_its_attempts,
                 what_runs_is_marked_for_its_worker,
+                the_lease_of_what_was_cancelled_lasts_on,
                 to_end_at_once_wins_over_to_ask,
                 a_cancellation_outlives_the_delivery,
                 many_are_cancelled_at_once,
@@ -156,12 +167,18 @@ macro_rules! each_promise {
             dead_letters {
                 dead_letters_are_listed_newest_first_page_by_page,
                 dead_letters_are_listed_oldest_first_page_by_page,
-                dead_letters_are_filtered_by_queue_task_and_reason,
+                dead_letters_are_filtered_by_queue,
+                dead_letters_are_filtered_by_task,
+                dead_letters_are_filtered_by_reason,
+                a_dead_letter_keeps_its_reason,
                 dead_letters_are_filtered_by_time,
                 a_page_holds_what_the_filter_lets_through,
-                a_dead_letter_shows_why_and_keeps_its_bytes,
+                a_dead_letter_shows_why_and_when,
+                a_dead_letter_keeps_what_was_published,
+                a_list_shows_what_each_letter_shows,
                 a_dead_letter_shows_the_attempts_that_were_charged,
                 a_replayed_dead_letter_begins_a_new_generation,
+                a_replayed_dead_letter_is_delivered_as_it_was_published,
                 replayed_dead_letters_join_at_the_end_in_the_order_given,
                 a_dead_letter_is_replayed_once,
                 a_replayed_envelope_can_die_again,
@@ -182,11 +199,16 @@ macro_rules! each_promise {
                 a_stale_report_holds_up_no_other,
                 an_attempt_is_recorded_once,
                 a_new_generation_goes_on_with_the_record,
+                a_report_of_an_earlier_generation_is_stale,
                 a_delivery_that_was_opened_makes_earlier_ones_stale,
-                opening_a_delivery_gives_the_end_of_its_generation,
+                a_delivery_stays_known,
+                opening_deliveries_gives_the_ends_of_their_generations,
                 progress_is_seen_from_another_process,
+                progress_replaces_what_was_there,
                 progress_of_a_lost_delivery_is_stale,
                 a_checkpoint_is_kept_for_the_next_attempt,
+                a_checkpoint_of_a_lost_delivery_is_stale,
+                a_checkpoint_outlives_failed_attempts,
                 an_end_is_recorded_once,
             }
             waits {
@@ -207,6 +229,7 @@ macro_rules! each_promise {
                 what_never_ends_is_forgotten_in_the_end: MovableClock,
                 what_lives_is_never_swept: MovableClock,
                 nothing_stays_for_ever: MovableClock,
+                a_sweep_comes_to_an_end,
                 a_sweep_stops_where_it_is_told_to,
             }
             modules {
@@ -231,6 +254,7 @@ macro_rules! each_promise {
                 listening_to_silence_ends_by_itself,
                 a_namespace_never_hears_the_commands_of_another,
                 workers_are_listed_by_name_with_their_last_heartbeat,
+                a_worker_is_seen_by_the_stores_clock,
                 a_worker_that_left_is_not_listed,
                 a_worker_that_was_not_seen_is_dead_and_then_forgotten: MovableClock,
             }

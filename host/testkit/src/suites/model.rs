@@ -240,13 +240,8 @@ impl<'a> History<'a> {
             }
         }
         let dead = self.process.dead(&<_>::default()).await;
-        let removed = self.process.stores.dead_letters.remove(&dead).await;
-        assert!(
-            removed
-                .expect("the store answers")
-                .iter()
-                .all(|removed| *removed)
-        );
+        let removed = self.process.remove(&dead).await;
+        assert!(removed.iter().all(|removed| *removed));
         assert_eq!(self.process.queues().await, [], "seed {}", self.seed);
     }
 }

@@ -74,8 +74,7 @@ pub async fn waiting_for_a_time_is_no_waiting_for_a_worker(fixture: &dyn Fixture
 pub async fn a_released_envelope_goes_before_those_that_wait(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let ids = here.add_all(&publications(3)).await;
-    here.settle(&here.claim_one().await, Settlement::Release)
-        .await;
+    here.settle_next(Settlement::Release).await;
     assert_eq!(here.claim_ids(3).await, ids);
 }
 
@@ -106,7 +105,7 @@ pub async fn what_comes_back_later_joins_at_the_end(fixture: &dyn Fixture) {
         Settlement::ReleaseAfterFault(NOW),
     ] {
         let ids = here.add_all(&publications(3)).await;
-        here.settle(&here.claim_one().await, settlement).await;
+        here.settle_next(settlement).await;
         let claimed = here.claim(3).await;
         let order: Vec<_> = claimed.iter().map(|delivery| delivery.receipt.id).collect();
         assert_eq!(order, [ids[1], ids[2], ids[0]], "{settlement:?}");
@@ -138,8 +137,7 @@ pub async fn what_falls_due_earlier_goes_first(fixture: &dyn Fixture) {
 pub async fn a_retried_envelope_stays_in_its_lane(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let high = here.add(&urgent(9)).await;
-    here.settle(&here.claim_one().await, Settlement::Retry(NOW))
-        .await;
+    here.settle_next(Settlement::Retry(NOW)).await;
     let low = here.add(&urgent(0)).await;
     assert_eq!(here.claim_ids(2).await, [high, low]);
 }

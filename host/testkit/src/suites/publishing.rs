@@ -98,7 +98,7 @@ pub async fn an_id_whose_record_is_kept_is_not_published_again(fixture: &dyn Fix
     let (here, there) = Process::two(fixture).await;
     let publication = publication();
     here.add(&publication).await;
-    here.end(&here.claim_one().await, EndState::Succeeded).await;
+    here.end_next(EndState::Succeeded).await;
     let again = there.publish(&[publication]).await;
     assert_eq!(again, [Published::AlreadyKnown]);
     assert!(there.claim(1).await.is_empty());
@@ -121,7 +121,7 @@ pub async fn a_derived_id_outlives_its_record_by_days(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let derived = derived();
     here.add(&derived).await;
-    here.end(&here.claim_one().await, EndState::Succeeded).await;
+    here.end_next(EndState::Succeeded).await;
     fixture.pass(DAY * 6).await;
     here.sweep().await;
     assert_eq!(here.record(derived.id).await, None);
@@ -133,7 +133,7 @@ pub async fn a_derived_id_is_forgotten_after_seven_days(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let [ended, cancelled] = [derived(), derived()];
     here.add(&ended).await;
-    here.end(&here.claim_one().await, EndState::Succeeded).await;
+    here.end_next(EndState::Succeeded).await;
     here.add(&cancelled).await;
     here.cancel(cancelled.id, stem_core::queues::CancelMode::Ask)
         .await;

@@ -4,15 +4,15 @@ use futures::join;
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::Settlement;
 use stem_core::payload::{Payload, StoredPayload};
-use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord, Record, Report};
+use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord, Progress, Record, Report};
 use stem_core::result_store::{Fence, Reported};
-use stem_core::state::EndState;
+use stem_core::state::{EndState, State};
 
 use crate::builders::{
-    attempt, end, ended, fence, first_fence, half_way, json, publication, report,
+    attempt, end, ended, fence, first_fence, half_way, json, publication, report, settling,
 };
 use crate::fixture::Fixture;
-use crate::process::{Process, SOON, within};
+use crate::process::Process;
 
 fn later(fence: &Fence) -> Fence {
     Fence {
@@ -28,50 +28,47 @@ fn replayed(fence: &Fence) -> Fence {
     }
 }
 
-async fn open(process: &Process, fence: &Fence) -> Option<EndState> {
-    let ends = process.stores.results.open(&[*fence]).await;
-    ends.expect("the store answers")[0]
+/// An attempt that nobody is charged for.
+fn interrupted(fence: &Fence) -> Report {
+    let host_fault = AttemptError::HostFault {
+        host_fault: "the disk went away".to_owned(),
+    };
+    let attempt = AttemptRecord {
+        error: Some(host_fault),
+        ..attempt(fence, OutcomeWord::Interrupted)
+    };
+    Report {
+        attempt: Some(attempt),
+        ..report(fence)
+    }
 }
 
-async fn save_progress(process: &Process, fence: &Fence) -> Reported {
-    let progress = half_way(&*process.stores.clock);
-    let reported = process.stores.results.save_progress(fence, &progress).await;
-    reported.expect("the store answers")
-}
-
-async fn save_checkpoint(process: &Process, fence: &Fence, text: &str) -> Reported {
-    let checkpoint = StoredPayload::pack(json(text));
-    let reported = process
-        .stores
-        .results
-        .save_checkpoint(fence, &checkpoint)
-        .await;
-    reported.expect("the store answers")
-}
-
-async fn checkpoint(process: &Process, id: EnvelopeId) -> Option<StoredPayload> {
-    let checkpoint = process.stores.results.load_checkpoint(id).await;
-    checkpoint.expect("the store answers")
+/// The record that this report begins.
+fn begun_by(report: Report) -> Record {
+    Record {
+        id: report.id,
+        task: report.task,
+        queue: Some(report.queue),
+        generation: report.generation,
+        enqueued_at: report.enqueued_at,
+        attempts: report.attempt.into_iter().collect(),
+        progress: None,
+        end: report.end,
+    }
 }
 
 /// R5
 pub async fn a_record_shows_everything_that_was_reported(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    for state in [EndState::Succeeded, EndState::Failed, EndState::Expired] {
-        let fence = first_fence();
-        let report = ended(&fence, state);
+    for state in [
+        EndState::Succeeded,
+        EndState::Failed,
+        EndState::Cancelled,
+        EndState::Expired,
+    ] {
+        let report = ended(&first_fence(), state);
         assert_eq!(here.report(&report).await, Reported::Written);
-        let expected = Record {
-            id: fence.id,
-            task: report.task.clone(),
-            queue: Some(report.queue.clone()),
-            generation: 1,
-            enqueued_at: report.enqueued_at,
-            attempts: report.attempt.into_iter().collect(),
-            progress: None,
-            end: report.end,
-        };
-        assert_eq!(there.record(fence.id).await, Some(expected));
+        assert_eq!(there.record(report.id).await, Some(begun_by(report)));
     }
 }
 
@@ -80,65 +77,48 @@ pub async fn a_record_shows_its_attempts_in_their_order(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     let first = first_fence();
     let (second, third) = (later(&first), later(&later(&first)));
-    here.report(&report(&first)).await;
-    let host_fault = AttemptRecord {
-        error: Some(AttemptError::HostFault {
-            host_fault: "the disk went away".to_owned(),
-        }),
-        ..attempt(&second, OutcomeWord::Interrupted)
-    };
-    let interrupted = Report {
-        attempt: Some(host_fault.clone()),
-        ..report(&second)
-    };
-    here.report(&interrupted).await;
-    here.report(&ended(&third, EndState::Succeeded)).await;
-    let record = there.record(first.id).await.expect("it is kept");
-    let (failed, succeeded) = (OutcomeWord::Failed, OutcomeWord::Succeeded);
-    let expected = [
-        attempt(&first, failed),
-        host_fault,
-        attempt(&third, succeeded),
+    let reports = [
+        report(&first),
+        interrupted(&second),
+        ended(&third, EndState::Succeeded),
     ];
-    assert_eq!(record.attempts, expected);
+    for report in &reports {
+        assert_eq!(here.report(report).await, Reported::Written);
+    }
+    let record = there.record(first.id).await.expect("it is kept");
+    let reported = reports.into_iter().filter_map(|report| report.attempt);
+    assert!(record.attempts.into_iter().eq(reported));
 }
 
 /// R5: what a worker settles is recorded as if it had been reported.
 pub async fn a_settlement_records_its_attempt(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     let id = here.add(&publication()).await;
-    let delivery = here.claim_one().await;
-    let mut retrying = crate::builders::settling(&delivery, Settlement::Retry(<_>::default()));
-    retrying.report = Some(report(&fence(&delivery)));
+    let first = here.claim_one().await;
+    let mut retrying = settling(&first, Settlement::Retry(<_>::default()));
+    retrying.report = Some(report(&fence(&first)));
     here.settle_all(&[retrying]).await;
-    let last = here.claim_one().await;
-    here.end(&last, EndState::Succeeded).await;
+    let second = here.end_next(EndState::Succeeded).await;
     let record = there.record(id).await.expect("it is kept");
-    let deliveries: Vec<_> = record
-        .attempts
-        .iter()
-        .map(|attempt| attempt.delivery)
-        .collect();
-    assert_eq!(deliveries, [1, 2]);
+    let failed = attempt(&fence(&first), OutcomeWord::Failed);
+    let succeeded = attempt(&fence(&second), OutcomeWord::Succeeded);
+    assert_eq!(record.attempts, [failed, succeeded]);
     assert_eq!(record.end, Some(end(EndState::Succeeded)));
 }
 
 /// R5: a result comes back as large as results may be.
 pub async fn a_large_result_comes_back(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let fence = first_fence();
-    let body: Vec<u8> = (0..1_u32 << 18)
-        .flat_map(|n| n.wrapping_mul(n).to_le_bytes())
-        .collect();
-    let result = StoredPayload::pack(Payload::new("application/octet-stream", body));
-    let mut report = ended(&fence, EndState::Succeeded);
-    report.end = report.end.map(|end| stem_core::record::End {
-        result: Some(result.clone()),
-        ..end
-    });
+    let numbers = (0..1_u32 << 18).map(|n| n.wrapping_mul(2_654_435_761));
+    let body: Vec<u8> = numbers.flat_map(u32::to_le_bytes).collect();
+    let payload = Payload::new("application/octet-stream", body);
+    let mut report = ended(&first_fence(), EndState::Succeeded);
+    if let Some(end) = &mut report.end {
+        end.result = Some(StoredPayload::pack(payload));
+    }
     here.report(&report).await;
-    let record = there.record(fence.id).await.expect("it is kept");
-    assert_eq!(record.end.and_then(|end| end.result), Some(result));
+    let record = there.record(report.id).await.expect("it is kept");
+    assert_eq!(record.end, report.end);
 }
 
 /// E1, R5: nobody knows the task of bytes that are no envelope.
@@ -161,18 +141,14 @@ pub async fn a_record_of_unreadable_bytes_has_no_task(fixture: &dyn Fixture) {
 pub async fn records_are_given_in_the_order_asked_for(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let (first, second) = (first_fence(), first_fence());
-    here.report(&ended(&first, EndState::Succeeded)).await;
-    here.report(&ended(&second, EndState::Cancelled)).await;
+    for fence in [&first, &second] {
+        here.report(&ended(fence, EndState::Succeeded)).await;
+    }
     let ids = [second.id, EnvelopeId::new(), first.id];
-    let records = here
-        .stores
-        .results
-        .records(&ids)
-        .await
-        .expect("the store answers");
+    let records = here.stores.results.records(&ids).await;
+    let records = records.expect("the store answers").into_iter();
     let found: Vec<_> = records
-        .iter()
-        .map(|record| record.as_ref().map(|r| r.id))
+        .map(|record| record.map(|record| record.id))
         .collect();
     assert_eq!(found, [Some(second.id), None, Some(first.id)]);
 }
@@ -233,47 +209,60 @@ pub async fn a_new_generation_goes_on_with_the_record(fixture: &dyn Fixture) {
     here.report(&ended(&first, EndState::Failed)).await;
     assert_eq!(here.report(&report(&second)).await, Reported::Written);
     let record = here.record(first.id).await.expect("it is kept");
-    assert_eq!(
-        (record.generation, record.end, record.attempts.len()),
-        (2, None, 2)
-    );
-    assert_eq!(
-        here.report(&ended(&first, EndState::Succeeded)).await,
-        Reported::Stale
-    );
+    assert_eq!((record.generation, record.end), (2, None));
+    assert_eq!(record.attempts.len(), 2);
     let again = ended(&second, EndState::Succeeded);
     assert_eq!(here.report(&again).await, Reported::Written);
+}
+
+/// R1
+pub async fn a_report_of_an_earlier_generation_is_stale(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let first = first_fence();
+    there.report(&report(&replayed(&first))).await;
+    let record = there.record(first.id).await;
+    let late = ended(&first, EndState::Succeeded);
+    assert_eq!(here.report(&late).await, Reported::Stale);
+    assert_eq!(there.record(first.id).await, record);
 }
 
 /// R1, W8
 pub async fn a_delivery_that_was_opened_makes_earlier_ones_stale(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     let early = first_fence();
-    assert_eq!(
-        there
-            .stores
-            .results
-            .open(&[])
-            .await
-            .expect("the store answers"),
-        []
-    );
-    assert_eq!(open(&there, &later(&early)).await, None);
-    assert_eq!(here.record(early.id).await, None);
+    assert_eq!(there.open(&later(&early)).await, None);
+    let progress = half_way(&*here.stores.clock);
     let late = ended(&early, EndState::Succeeded);
     assert_eq!(here.report(&late).await, Reported::Stale);
-    assert_eq!(save_progress(&here, &early).await, Reported::Stale);
-    assert_eq!(save_checkpoint(&here, &early, "1").await, Reported::Stale);
+    assert_eq!(here.save_progress(&early, &progress).await, Reported::Stale);
+    assert_eq!(here.save_checkpoint(&early, "1").await, Reported::Stale);
     assert_eq!(here.record(early.id).await, None);
+    assert_eq!(here.checkpoint(early.id).await, None);
 }
 
-/// W8
-pub async fn opening_a_delivery_gives_the_end_of_its_generation(fixture: &dyn Fixture) {
+/// R1, W8: opening an earlier one again takes nothing back.
+pub async fn a_delivery_stays_known(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let fence = first_fence();
-    here.report(&ended(&fence, EndState::Failed)).await;
-    assert_eq!(open(&there, &later(&fence)).await, Some(EndState::Failed));
-    assert_eq!(open(&there, &replayed(&fence)).await, None);
+    let early = first_fence();
+    there.open(&later(&early)).await;
+    here.open(&early).await;
+    let late = ended(&early, EndState::Succeeded);
+    assert_eq!(here.report(&late).await, Reported::Stale);
+    let newest = ended(&later(&early), EndState::Succeeded);
+    assert_eq!(there.report(&newest).await, Reported::Written);
+}
+
+/// W8: of a whole batch in one call.
+pub async fn opening_deliveries_gives_the_ends_of_their_generations(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let (ended_one, living) = (first_fence(), first_fence());
+    here.report(&ended(&ended_one, EndState::Failed)).await;
+    here.report(&report(&living)).await;
+    let batch = [later(&ended_one), later(&living), first_fence()];
+    let ends = there.stores.results.open(&batch).await;
+    let expected = [Some(EndState::Failed), None, None];
+    assert_eq!(ends.expect("the store answers"), expected);
+    assert_eq!(there.open(&replayed(&ended_one)).await, None);
 }
 
 /// R3: the record begins with it, where no attempt has ended yet.
@@ -282,14 +271,29 @@ pub async fn progress_is_seen_from_another_process(fixture: &dyn Fixture) {
     let id = here.add(&publication()).await;
     let fence = fence(&here.claim_one().await);
     let progress = half_way(&*here.stores.clock);
-    let saved = here.stores.results.save_progress(&fence, &progress).await;
-    assert_eq!(saved.expect("the store answers"), Reported::Written);
+    let saved = here.save_progress(&fence, &progress).await;
+    assert_eq!(saved, Reported::Written);
     let record = there.record(id).await.expect("it begins with progress");
     assert_eq!(record.progress, Some(progress));
-    assert_eq!(
-        (record.generation, record.end, record.attempts),
-        (1, None, vec![])
-    );
+    assert_eq!((record.generation, record.end), (1, None));
+    assert_eq!(there.state(id).await, Some(State::Running));
+}
+
+/// R3: only the newest is kept.
+pub async fn progress_replaces_what_was_there(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let fence = first_fence();
+    let half = half_way(&*here.stores.clock);
+    let done = Progress {
+        fraction: 1.0,
+        note: String::new(),
+        ..half.clone()
+    };
+    for progress in [half, done.clone()] {
+        here.save_progress(&fence, &progress).await;
+    }
+    let record = here.record(fence.id).await.expect("it is kept");
+    assert_eq!(record.progress, Some(done));
 }
 
 /// R1
@@ -298,33 +302,56 @@ pub async fn progress_of_a_lost_delivery_is_stale(fixture: &dyn Fixture) {
     let id = here.add(&publication()).await;
     let lost = fence(&here.lose_one(fixture).await);
     let held = there.claim_one().await;
-    assert_eq!(save_progress(&here, &lost).await, Reported::Stale);
+    let progress = half_way(&*here.stores.clock);
+    assert_eq!(here.save_progress(&lost, &progress).await, Reported::Stale);
     assert_eq!(there.record(id).await, None);
     there.end(&held, EndState::Succeeded).await;
-    assert_eq!(save_progress(&there, &fence(&held)).await, Reported::Stale);
+    let late = there.save_progress(&fence(&held), &progress).await;
+    assert_eq!(late, Reported::Stale);
 }
 
 /// R1
 pub async fn a_checkpoint_is_kept_for_the_next_attempt(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     let id = here.add(&publication()).await;
-    let first = fence(&here.lose_one(fixture).await);
-    assert_eq!(checkpoint(&there, id).await, None);
+    let delivery = here.lose_one(fixture).await;
+    assert_eq!(there.checkpoint(id).await, None);
     for text in ["1", "2"] {
-        assert_eq!(
-            save_checkpoint(&here, &first, text).await,
-            Reported::Written
-        );
+        let saved = here.save_checkpoint(&fence(&delivery), text).await;
+        assert_eq!(saved, Reported::Written);
     }
-    let newest = Some(StoredPayload::pack(json("2")));
-    let second = fence(&there.claim_one().await);
-    assert_eq!(checkpoint(&there, id).await, newest);
-    assert_eq!(save_checkpoint(&here, &first, "3").await, Reported::Stale);
-    assert_eq!(checkpoint(&there, id).await, newest);
-    assert_eq!(
-        save_checkpoint(&there, &second, "4").await,
-        Reported::Written
-    );
+    there.claim_one().await;
+    let newest = StoredPayload::pack(json("2"));
+    assert_eq!(there.checkpoint(id).await, Some(newest));
+}
+
+/// R1
+pub async fn a_checkpoint_of_a_lost_delivery_is_stale(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let id = here.add(&publication()).await;
+    let lost = fence(&here.lose_one(fixture).await);
+    let held = fence(&there.claim_one().await);
+    let saved = there.save_checkpoint(&held, "1").await;
+    assert_eq!(saved, Reported::Written);
+    assert_eq!(here.save_checkpoint(&lost, "2").await, Reported::Stale);
+    let kept = StoredPayload::pack(json("1"));
+    assert_eq!(there.checkpoint(id).await, Some(kept));
+}
+
+/// R1: after a failed attempt, and after a replay, the next one goes on from there.
+pub async fn a_checkpoint_outlives_failed_attempts(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let id = here.add(&publication()).await;
+    let delivery = here.claim_one().await;
+    here.save_checkpoint(&fence(&delivery), "1").await;
+    here.settle(&delivery, Settlement::Retry(<_>::default()))
+        .await;
+    let kept = Some(StoredPayload::pack(json("1")));
+    assert_eq!(here.checkpoint(id).await, kept);
+    here.end_next(EndState::Failed).await;
+    here.replay(&[id]).await;
+    here.claim_one().await;
+    assert_eq!(here.checkpoint(id).await, kept);
 }
 
 /// R1: of two workers that both report the end, one is heard.
@@ -332,17 +359,14 @@ pub async fn an_end_is_recorded_once(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     for _ in 0..20 {
         let fence = first_fence();
-        let succeeded = ended(&fence, EndState::Succeeded);
-        let failed = ended(&fence, EndState::Failed);
-        let both = async { join!(here.report(&succeeded), there.report(&failed)) };
-        let (ours, theirs) = within(SOON, both).await;
-        assert_ne!(ours, theirs);
-        let record = here.record(fence.id).await.expect("it is kept");
-        let winner = if ours == Reported::Written {
-            succeeded
-        } else {
-            failed
+        let (succeeded, failed) = (EndState::Succeeded, EndState::Failed);
+        let [ours, theirs] = [succeeded, failed].map(|state| ended(&fence, state));
+        let both = join!(here.report(&ours), there.report(&theirs));
+        let winner = match both {
+            (Reported::Written, Reported::Stale) => ours,
+            (Reported::Stale, Reported::Written) => theirs,
+            _ => panic!("one of two is heard, not {both:?}"),
         };
-        assert_eq!(record.end, winner.end);
+        assert_eq!(here.record(fence.id).await, Some(begun_by(winner)));
     }
 }

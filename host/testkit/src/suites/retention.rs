@@ -4,33 +4,25 @@ use std::time::Duration;
 
 use stem_core::broker::Published;
 use stem_core::control::Command;
-use stem_core::payload::StoredPayload;
 use stem_core::record::{LIVE_RECORD_RETENTION, Report, TOMBSTONE_RETENTION};
 use stem_core::result_store::{Fence, Reported};
 use stem_core::state::EndState;
 
 use crate::builders::{
-    DAY, delayed, derived, ended, first_fence, half_way, heartbeat, json, publication,
-    publications, report,
+    DAY, delayed, derived, ended, first_fence, half_way, heartbeat, publication, report,
 };
 use crate::fixture::Fixture;
-use crate::process::Process;
+use crate::process::{Process, SOON, within};
 
-fn forgetful(fence: &Fence, state: EndState) -> Report {
+fn expiring(report: Report, retention: Duration) -> Report {
     Report {
-        retention: Duration::ZERO,
-        ..ended(fence, state)
+        retention,
+        ..report
     }
 }
 
-async fn save_checkpoint(process: &Process, fence: &Fence) {
-    let checkpoint = StoredPayload::pack(json("1"));
-    let saved = process
-        .stores
-        .results
-        .save_checkpoint(fence, &checkpoint)
-        .await;
-    assert_eq!(saved.expect("the store answers"), Reported::Written);
+fn forgetful(fence: &Fence, state: EndState) -> Report {
+    expiring(ended(fence, state), Duration::ZERO)
 }
 
 /// R4
@@ -39,15 +31,14 @@ pub async fn without_retention_only_the_end_stays(fixture: &dyn Fixture) {
     for state in [EndState::Succeeded, EndState::Failed] {
         let fence = first_fence();
         here.report(&report(&fence)).await;
-        save_checkpoint(&here, &fence).await;
+        here.save_checkpoint(&fence, "1").await;
         here.report(&forgetful(&fence, state)).await;
         let record = here.record(fence.id).await.expect("its end is kept");
+        assert_eq!((record.attempts, record.progress), (vec![], None));
         let end = record.end.expect("its end is kept");
         assert_eq!((record.generation, end.state), (1, state));
-        assert_eq!((record.attempts, record.progress), (vec![], None));
         assert_eq!((end.result, end.error), (None, None));
-        let checkpoint = here.stores.results.load_checkpoint(fence.id).await;
-        assert_eq!(checkpoint.expect("the store answers"), None);
+        assert_eq!(here.checkpoint(fence.id).await, None);
     }
 }
 
@@ -69,11 +60,8 @@ pub async fn a_record_goes_when_its_retention_is_over(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let (short, long) = (first_fence(), first_fence());
     let retention = fixture.lease();
-    here.report(&Report {
-        retention,
-        ..ended(&short, EndState::Succeeded)
-    })
-    .await;
+    here.report(&expiring(ended(&short, EndState::Succeeded), retention))
+        .await;
     here.report(&ended(&long, EndState::Succeeded)).await;
     assert!(here.record(short.id).await.is_some());
     fixture.pass(retention).await;
@@ -87,11 +75,7 @@ pub async fn each_report_prolongs_its_record(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let fence = first_fence();
     let retention = fixture.lease();
-    here.report(&Report {
-        retention,
-        ..report(&fence)
-    })
-    .await;
+    here.report(&expiring(report(&fence), retention)).await;
     here.report(&ended(&fence, EndState::Succeeded)).await;
     fixture.pass(retention).await;
     here.sweep().await;
@@ -103,11 +87,8 @@ pub async fn a_record_that_has_gone_is_gone_for_good(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let fence = first_fence();
     let retention = fixture.lease();
-    here.report(&Report {
-        retention,
-        ..ended(&fence, EndState::Failed)
-    })
-    .await;
+    here.report(&expiring(ended(&fence, EndState::Failed), retention))
+        .await;
     fixture.pass(retention).await;
     here.sweep().await;
     let anew = ended(&fence, EndState::Succeeded);
@@ -120,16 +101,20 @@ pub async fn a_record_that_has_gone_is_gone_for_good(fixture: &dyn Fixture) {
 /// R4
 pub async fn what_never_ends_is_forgotten_in_the_end(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let (running, saved) = (first_fence(), first_fence());
-    let progress = half_way(&*here.stores.clock);
-    let reported = here.stores.results.save_progress(&running, &progress).await;
-    assert_eq!(reported.expect("the store answers"), Reported::Written);
-    save_checkpoint(&here, &saved).await;
+    let (running, saved, opened) = (first_fence(), first_fence(), first_fence());
+    here.save_progress(&running, &half_way(&*here.stores.clock))
+        .await;
+    here.save_checkpoint(&saved, "1").await;
+    let later = Fence {
+        delivery: 2,
+        ..opened
+    };
+    here.open(&later).await;
     fixture.pass(LIVE_RECORD_RETENTION).await;
     here.sweep().await;
     assert_eq!(here.record(running.id).await, None);
-    let checkpoint = here.stores.results.load_checkpoint(saved.id).await;
-    assert_eq!(checkpoint.expect("the store answers"), None);
+    assert_eq!(here.checkpoint(saved.id).await, None);
+    assert_eq!(here.report(&report(&opened)).await, Reported::Written);
 }
 
 /// R4, B9
@@ -146,60 +131,49 @@ pub async fn what_lives_is_never_swept(fixture: &dyn Fixture) {
     assert!(here.find(held).await.is_some());
 }
 
-/// R4: one of everything that a store keeps; after 31 days and a sweep there is nothing to sweep, and nothing left.
+/// R4: what is removed may leave a mark, which has its own time to go.
 pub async fn nothing_stays_for_ever(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let [ended, dead] = [derived(), derived()];
     here.add(&ended).await;
-    here.end(&here.claim_one().await, EndState::Succeeded).await;
+    here.end_next(EndState::Succeeded).await;
     here.bury(&dead).await;
-    let control = &here.stores.control;
-    control
-        .beat(&heartbeat("worker-1"))
-        .await
-        .expect("the store answers");
-    control
-        .broadcast(&Command::DeploymentsChanged)
-        .await
-        .expect("the store answers");
-    save_checkpoint(&here, &first_fence()).await;
     for _ in 0..2 {
-        // What is removed may leave a mark, which has its own time to go.
         fixture.pass(LIVE_RECORD_RETENTION).await;
         here.sweep().await;
     }
-    assert_eq!(
-        (here.queues().await, here.dead(&<_>::default()).await),
-        (vec![], vec![])
-    );
     assert_eq!(here.record(dead.id).await, None);
-    assert_eq!(here.publish(&[ended, dead]).await, [Published::Stored; 2]);
+    assert_eq!(here.find(dead.id).await, None);
+    let again = here.publish(&[ended, dead]).await;
+    assert_eq!(again, [Published::Stored; 2]);
+}
+
+/// R4: and says when there is nothing more to remove.
+pub async fn a_sweep_comes_to_an_end(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let control = &here.stores.control;
+    let sent = control.broadcast(&Command::DeploymentsChanged).await;
+    sent.expect("the store answers");
+    here.beat(&heartbeat("worker-1")).await;
+    here.bury(&derived()).await;
+    here.save_checkpoint(&first_fence(), "1").await;
+    fixture.pass(LIVE_RECORD_RETENTION).await;
+    within(SOON, here.sweep()).await;
+    assert_eq!(here.workers().await, []);
+    assert_eq!(here.queues().await, []);
 }
 
 /// R4: a sweep works in steps, so that nobody waits long for a store that has much to remove.
 pub async fn a_sweep_stops_where_it_is_told_to(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let retention = fixture.lease();
-    for publication in publications(30) {
-        let fence = Fence {
-            id: publication.id,
-            ..first_fence()
-        };
-        here.report(&Report {
-            retention,
-            ..ended(&fence, EndState::Succeeded)
-        })
-        .await;
+    for _ in 0..30 {
+        let report = ended(&first_fence(), EndState::Succeeded);
+        here.report(&expiring(report, fixture.lease())).await;
     }
-    fixture.pass(retention).await;
-    let mut sweeps = 0;
-    for upkeep in &here.stores.upkeep {
-        while upkeep.sweep(5).await.expect("the store answers") > 0 {
-            sweeps += 1;
-        }
-    }
+    fixture.pass(fixture.lease()).await;
+    let steps = here.sweep_by(5).await;
     assert!(
-        (3..=30).contains(&sweeps),
-        "{sweeps} sweeps of 5 for 30 records"
+        (3..=30).contains(&steps),
+        "{steps} steps of 5 for 30 records"
     );
 }

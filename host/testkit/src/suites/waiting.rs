@@ -2,18 +2,31 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use futures::join;
+use stem_core::broker::Wakeups;
 use stem_core::outcome::Settlement;
+use stem_core::store_error::StoreError;
 
 use crate::builders::{delayed, publication};
 use crate::fixture::Fixture;
-use crate::process::{Process, SOON, within};
+use crate::process::{Process, ROUNDS, SOON, within};
 
 /// How long a lost lease may take to be found: promised are 2 s.
 const RESCUED: Duration = Duration::from_secs(40);
-/// How often something is done that must wake a waiting process each time, and how long that may take in all: long
-/// enough for a busy machine, too short for a store that only looks once a second.
-const ROUNDS: (u32, Duration) = (20, Duration::from_secs(10));
+
+/// Counts how often it wakes.
+struct Counted(Box<dyn Wakeups>, u32);
+
+#[async_trait]
+impl Wakeups for Counted {
+    async fn next(&mut self) -> Result<(), StoreError> {
+        self.1 += 1;
+        // A wait that never waits must not keep the test from ending.
+        tokio::task::yield_now().await;
+        self.0.next().await
+    }
+}
 
 /// B1, B6
 pub async fn every_publish_wakes_a_waiting_worker(fixture: &dyn Fixture) {
@@ -95,15 +108,9 @@ pub async fn an_idle_wait_is_no_busy_loop(fixture: &dyn Fixture) {
     here.add(&delayed(fixture.lease())).await;
     here.set_paused(true).await;
     fixture.pass(fixture.lease()).await;
-    let (mut wakeups, mut times) = (here.work().await, 0);
-    let waiting = async {
-        loop {
-            assert!(here.claim(1).await.is_empty());
-            wakeups.next().await.expect("the store answers");
-            times += 1;
-            tokio::task::yield_now().await;
-        }
-    };
-    let waited: Result<(), _> = tokio::time::timeout(Duration::from_millis(1_500), waiting).await;
-    assert!(waited.is_err() && times <= 10, "woken {times} times");
+    let mut wakeups = Counted(here.work().await, 0);
+    let waiting = here.next_delivery(&mut wakeups);
+    let waited = tokio::time::timeout(Duration::from_millis(1_500), waiting).await;
+    assert!(waited.is_err(), "the queue is paused");
+    assert!(wakeups.1 <= 10, "woken {} times", wakeups.1);
 }

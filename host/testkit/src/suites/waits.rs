@@ -2,17 +2,23 @@
 
 use futures::join;
 use stem_core::ids::EnvelopeId;
-use stem_core::lookup;
+use stem_core::lookup::{self, Lookup};
 use stem_core::queues::CancelMode;
+use stem_core::record::Progress;
 use stem_core::state::{EndState, State};
 
 use crate::builders::{end, fence, half_way, publication};
 use crate::executor::Gate;
 use crate::fixture::Fixture;
-use crate::process::{Process, SOON, within};
+use crate::process::{Process, ROUNDS, SOON, within};
 
-/// How often an end must wake who waits for it, and how long that may take in all: see `waiting`.
-const ROUNDS: (u32, std::time::Duration) = (20, std::time::Duration::from_secs(10));
+/// Opens the gate when a look shows this progress.
+fn open_at(gate: &Gate, lookup: &Lookup, expected: &Progress) {
+    let record = lookup.record.as_ref();
+    if record.and_then(|record| record.progress.as_ref()) == Some(expected) {
+        gate.open();
+    }
+}
 
 /// R3
 pub async fn every_end_wakes_who_waits_for_it(fixture: &dyn Fixture) {
@@ -56,7 +62,7 @@ pub async fn an_end_before_the_wait_is_not_missed(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     for state in [EndState::Succeeded, EndState::Failed] {
         let id = here.add(&publication()).await;
-        here.end(&here.claim_one().await, state).await;
+        here.end_next(state).await;
         let lookup = within(SOON, there.wait(id)).await.expect("it is known");
         assert_eq!(lookup.state, state.into());
         assert!(lookup.end().is_some());
@@ -95,22 +101,10 @@ pub async fn progress_is_seen_while_waiting(fixture: &dyn Fixture) {
     let progress = half_way(&*here.stores.clock);
     let seen = Gate::closed();
     let waiting = lookup::wait(&there.stores, id, |lookup| {
-        if lookup
-            .record
-            .as_ref()
-            .and_then(|record| record.progress.as_ref())
-            == Some(&progress)
-        {
-            seen.open();
-        }
+        open_at(&seen, lookup, &progress)
     });
     let running = async {
-        let saved = here
-            .stores
-            .results
-            .save_progress(&fence(&delivery), &progress)
-            .await;
-        saved.expect("the store answers");
+        here.save_progress(&fence(&delivery), &progress).await;
         seen.passed().await;
         here.end(&delivery, EndState::Succeeded).await
     };
