@@ -319,9 +319,13 @@ fn fits(schema: &jsonschema::Validator, payload: &Payload) -> Result<(), String>
         serde_json::from_slice(&payload.body).map_err(|error| error.to_string())?
     } else if payload.content_type == payload::MSGPACK {
         rmp_serde::from_slice(&payload.body).map_err(|error| error.to_string())?
+    } else if payload.content_type.starts_with("text/") {
+        // A task reads any text as one string.
+        let text = std::str::from_utf8(&payload.body).map_err(|error| error.to_string())?;
+        text.into()
     } else {
         return Err(format!(
-            "the task takes {} or {}",
+            "the task takes {}, {} or text",
             payload::JSON,
             payload::MSGPACK
         ));
