@@ -145,6 +145,29 @@ fn a_task_that_winds_up_at_shutdown_runs_again_as_the_same_attempt() {
     );
 }
 
+/// W5: what does not wind up within the grace is ended, given back, and not charged.
+#[test]
+fn a_task_that_does_not_stop_is_given_back_when_the_grace_is_over() {
+    let host = misbehaving();
+    let worker = host.worker(&["--grace", "1s"]);
+    let id = running(&host, &json!({"fate": "spin"}));
+    worker.terminate();
+    let (status, took) = worker.ended();
+    assert!(
+        status.success() && took < Duration::from_secs(1) + SOON,
+        "{status} after {took:?}"
+    );
+    assert_eq!(host.state(&id), "queued");
+    let _worker = host.worker(&[]);
+    host.until_state(&id, "running");
+    host.ok(&["cancel", &id, "--now"]);
+    let attempts = host.outcome(&id)["attempts"].clone();
+    assert_eq!(
+        (&attempts[0]["number"], &attempts[1]["number"]),
+        (&json!(1), &json!(1))
+    );
+}
+
 /// W5: the second signal does not wait.
 #[test]
 fn a_second_signal_ends_a_worker_at_once() {

@@ -78,7 +78,7 @@ fn a_guest_that_floods_its_output_succeeds_and_its_log_is_cut() {
 /// S3: output.
 #[test]
 fn a_guest_that_returns_too_much_is_recorded_as_that() {
-    let outcome = amid_neighbours(&json!({"fate": "big-output"}));
+    let outcome = amid_neighbours(&json!({"fate": "big-output", "bytes": 2 << 20}));
     assert_eq!(outcome["error"]["kind"], "limit", "{outcome}");
     assert_eq!(outcome["error"]["limit"], "output");
 }

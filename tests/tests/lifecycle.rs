@@ -155,6 +155,18 @@ fn an_unknown_task_that_was_enqueued_unchecked_becomes_a_dead_letter() {
     assert_eq!(host.json(&["dlq", "list"])[0]["reason"], "unknown-task");
 }
 
+/// E6: any text is one string to the schema, as it is to the task.
+#[test]
+fn text_goes_to_a_task_that_takes_a_string_and_nothing_else_does() {
+    let host = TestHost::new().with_deployed(&["csv-report"]);
+    let _worker = host.worker(&[]);
+    let file = format!("@{}", host.write("people.csv", "name,age\nAda,36\n"));
+    let report = host.json(&["enqueue", "csv-report", "--payload", &file, "--wait"]);
+    assert_eq!(report["result"]["rows"], 1);
+    let refused = host.run(&["enqueue", "csv-report", "--payload", r#"{"rows": 1}"#]);
+    assert_eq!(refused.code, 5, "{refused:?}");
+}
+
 /// A checkpoint outlives the attempt that saved it.
 #[test]
 fn the_second_attempt_finds_what_the_first_one_saved() {

@@ -52,35 +52,51 @@ impl Host {
 
     /// Runs a command with `--json`, and reads its answer.
     pub fn json(&self, arguments: &[&str]) -> Result<Value> {
-        let (code, answer) = self.ask(arguments)?;
+        self.ask(arguments, &[0])
+    }
+
+    /// How an envelope ended, whatever its end is.
+    pub fn outcome(&self, id: &str) -> Result<Value> {
+        self.ask(&["result", id, "--wait", "--timeout", "60s"], &[0, 1])
+    }
+
+    /// Runs a command that prints one thing a line.
+    pub fn lines(&self, arguments: &[&str]) -> Result<Vec<String>> {
+        let output = self
+            .command(arguments)
+            .output()
+            .context("running stem-host")?;
+        let problem = String::from_utf8_lossy(&output.stderr);
         ensure!(
-            code == Some(0),
-            "`stem-host {}` failed",
+            output.status.success(),
+            "`stem-host {}`: {problem}",
             arguments.join(" ")
         );
-        Ok(answer)
+        let printed = String::from_utf8_lossy(&output.stdout);
+        Ok(printed.lines().map(str::to_owned).collect())
     }
 
-    /// How an envelope ended.
-    pub fn outcome(&self, id: &str) -> Result<Value> {
-        let (code, answer) = self.ask(&["result", id, "--wait", "--timeout", "60s"])?;
-        ensure!(matches!(code, Some(0 | 1)), "waiting for {id} failed");
-        Ok(answer)
-    }
-
-    fn ask(&self, arguments: &[&str]) -> Result<(Option<i32>, Value)> {
-        let what = || format!("running `{BINARY} {} --json`", arguments.join(" "));
-        let mut command = self.command(arguments);
-        let output = command
+    fn ask(&self, arguments: &[&str], expected: &[i32]) -> Result<Value> {
+        let what = || format!("running `stem-host {} --json`", arguments.join(" "));
+        let output = self
+            .command(arguments)
             .arg("--json")
-            .stderr(Stdio::inherit())
             .output()
             .with_context(what)?;
-        let answer = match output.stdout.trim_ascii() {
-            [] => Value::Null,
-            text => serde_json::from_slice(text).with_context(what)?,
-        };
-        Ok((output.status.code(), answer))
+        let is_expected = output
+            .status
+            .code()
+            .is_some_and(|code| expected.contains(&code));
+        ensure!(
+            is_expected,
+            "{}: {}",
+            what(),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        match output.stdout.trim_ascii() {
+            [] => Ok(Value::Null),
+            text => serde_json::from_slice(text).with_context(what),
+        }
     }
 
     /// Returns when the envelope is in this state.

@@ -61,6 +61,19 @@ pub fn all(host: &Host) -> Result<Vec<Sample>> {
     Ok(samples)
 }
 
+/// A file with every line of the documents as the payload of `word-count`.
+pub fn lines(host: &Host) -> Result<PathBuf> {
+    let mut payloads = String::new();
+    for document in documents()? {
+        let text = fs::read_to_string(document)?;
+        for line in text.lines().filter(|line| !line.trim().is_empty()) {
+            payloads.push_str(&json!({"text": line}).to_string());
+            payloads.push('\n');
+        }
+    }
+    host.write("lines.jsonl", payloads)
+}
+
 impl Sample {
     fn new(task: &'static str, input: &str, file: PathBuf) -> Self {
         Self {
