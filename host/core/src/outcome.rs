@@ -236,6 +236,21 @@ impl DeadReason {
         Self::ALL.into_iter().find(|reason| reason.as_str() == word)
     }
 
+    /// Whether the attempt before it is charged: it is where the task has run and failed.
+    pub fn charges_an_attempt(self) -> bool {
+        match self {
+            Self::AttemptsExhausted | Self::Rejected | Self::InvalidPayload => true,
+            Self::SnoozesExhausted
+            | Self::UnknownTask
+            | Self::ModuleUnavailable
+            | Self::NotPermitted
+            | Self::BadSignature
+            | Self::Undecryptable
+            | Self::Poison
+            | Self::Undecodable => false,
+        }
+    }
+
     /// Why a failure that no other attempt can mend is dead-lettered.
     fn of(kind: &FailureKind) -> Self {
         match kind {
@@ -264,7 +279,7 @@ pub enum Settlement {
     Retry(Duration),
     /// It comes back after this delay; no attempt is charged, a snooze is counted.
     Snooze(Duration),
-    /// It has failed for good.
+    /// It has failed for good; the reason says whether an attempt is charged.
     DeadLetter(DeadReason),
     /// It goes back to its place; nothing is charged.
     Release,

@@ -179,8 +179,9 @@ impl Shelves {
             }
             Settlement::DeadLetter(reason) => {
                 let error = settling.error.clone();
+                let attempts = entry.attempts + u32::from(reason.charges_an_attempt());
                 self.bury(
-                    entry,
+                    Entry { attempts, ..entry },
                     Shelf::Dead {
                         reason,
                         error,

@@ -8,7 +8,7 @@ use stem_core::queues::CancelMode;
 use stem_core::record::DEAD_LETTER_RETENTION;
 
 use crate::problem::Stepped;
-use crate::records::{self, Entry, Leftovers};
+use crate::records::{Entry, Leftovers, Recorder};
 use crate::rows::{self, millis};
 use crate::wake::Topic;
 use crate::writer::Step;
@@ -63,6 +63,7 @@ pub(crate) fn settle(step: &Step<'_>, endings: &[Ending]) -> Stepped<Vec<Settled
 struct Desk<'s, 'c> {
     step: &'s Step<'c>,
     acknowledge: CachedStatement<'c>,
+    recorder: Recorder<'s, 'c>,
     leftovers: Leftovers,
     has_bodies: bool,
 }
@@ -81,6 +82,7 @@ impl<'s, 'c> Desk<'s, 'c> {
         Ok(Self {
             step,
             acknowledge: step.prepare(ACKNOWLEDGE)?,
+            recorder: Recorder::new(step)?,
             leftovers: Leftovers::of(step)?,
             has_bodies: rows::has_rows(step.connection, BODIES)?,
         })
@@ -92,7 +94,7 @@ impl<'s, 'c> Desk<'s, 'c> {
         }
         let number = ending.receipt.position.cast_signed();
         if let Some(entry) = &ending.entry {
-            records::add(self.step, number, entry)?;
+            self.recorder.add(number, entry)?;
         }
         match ending.settlement {
             Settlement::Ack => {
@@ -144,7 +146,8 @@ impl<'s, 'c> Desk<'s, 'c> {
 
     fn bury(&self, ending: &Ending, reason: DeadReason) -> Stepped<bool> {
         const KILL: &str = concat!(
-            "UPDATE envelopes SET place = 3, until = 0, losses = 0, worker = NULL",
+            "UPDATE envelopes SET place = 3, until = 0, losses = 0, worker = NULL,
+                attempts = attempts + ?5",
             leased!()
         );
         const BURY: &str = "INSERT INTO dead_letters
@@ -159,6 +162,7 @@ impl<'s, 'c> Desk<'s, 'c> {
             receipt.delivery,
             receipt.id.as_bytes(),
             step.namespace,
+            reason.charges_an_attempt(),
         );
         if step.execute(KILL, lease)? == 0 {
             return Ok(false);

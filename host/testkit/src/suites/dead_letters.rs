@@ -161,7 +161,7 @@ pub async fn a_dead_letter_shows_why_and_when(fixture: &dyn Fixture) {
     assert_eq!(letter.reason, DeadReason::AttemptsExhausted);
     assert_eq!(letter.error, Some(failure()));
     assert!((before..=here.stores.clock.now()).contains(&letter.dead_at));
-    assert_eq!((letter.generation, letter.attempts), (1, 0));
+    assert_eq!((letter.generation, letter.attempts), (1, 1));
     assert_eq!(there.letter(EnvelopeId::new()).await, None);
 }
 
@@ -200,7 +200,17 @@ pub async fn a_dead_letter_shows_the_attempts_that_were_charged(fixture: &dyn Fi
     }
     here.end_next(EndState::Failed).await;
     let letter = here.letter(id).await.expect("it is a dead letter");
-    assert_eq!(letter.attempts, 2);
+    assert_eq!(letter.attempts, 3);
+}
+
+/// B5: what never ran is charged nothing.
+pub async fn a_dead_letter_that_never_ran_shows_no_attempts(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let id = here.add(&publication()).await;
+    let poison = Settlement::DeadLetter(DeadReason::Poison);
+    here.settle_next(poison).await;
+    let letter = here.letter(id).await.expect("it is a dead letter");
+    assert_eq!(letter.attempts, 0);
 }
 
 /// B10

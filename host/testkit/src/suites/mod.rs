@@ -177,6 +177,7 @@ macro_rules! each_promise {
                 a_dead_letter_keeps_what_was_published,
                 a_list_shows_what_each_letter_shows,
                 a_dead_letter_shows_the_attempts_that_were_charged,
+                a_dead_letter_that_never_ran_shows_no_attempts,
                 a_replayed_dead_letter_begins_a_new_generation,
                 a_replayed_dead_letter_is_delivered_as_it_was_published,
                 replayed_dead_letters_join_at_the_end_in_the_order_given,
