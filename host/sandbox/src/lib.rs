@@ -1,12 +1,17 @@
 //! Runs a module in a fresh WebAssembly sandbox for every attempt.
 //!
-//! The one crate that knows wasmtime: to others it is an `Executor`, and a check of modules that are to be deployed.
+//! The one crate that knows wasmtime. To others it is an `Executor` ([`Catalog`]) and a check of modules that are to be
+//! deployed ([`Sandbox::inspect`]).
 
 mod bindings;
 mod catalog;
 mod context;
+mod deploy;
+mod deploy_error;
+mod describe;
 mod engine;
 mod fate;
+mod imports;
 mod instance;
 mod limits;
 mod log;
@@ -16,17 +21,14 @@ mod output;
 mod overrides;
 mod program;
 mod sandbox;
+mod tasks;
 mod ticker;
 mod usage;
 mod watch;
+
 pub use catalog::Catalog;
+pub use deploy::{Inspected, LARGEST_MODULE};
+pub use deploy_error::DeployError;
 pub use engine::Allocation;
 pub use overrides::{Overrides, OverridesError};
 pub use sandbox::{Options, Sandbox, SandboxError};
-mod deploy;
-mod deploy_error;
-mod describe;
-mod imports;
-mod tasks;
-pub use deploy::{Inspected, LARGEST_MODULE};
-pub use deploy_error::DeployError;

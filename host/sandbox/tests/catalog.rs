@@ -1,0 +1,265 @@
+//! Deployments of a store, followed: what runs a task, and what is said when nothing can (M2, M3, S4).
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use common::hostile::running;
+use common::store::Shelf;
+use common::{Attempt, PATIENCE, block_on, guest, inspect, result, sandbox};
+use stem_core::executor::{Executor, Program, Resolution};
+use stem_core::ids::Digest;
+use stem_core::names::TaskName;
+use stem_core::outcome::FailureKind;
+use stem_sandbox::{Catalog, Sandbox};
+
+/// A store with `word-count` in it, and a catalog that follows it.
+struct Shop {
+    sandbox: Arc<Sandbox>,
+    shelf: Arc<Shelf>,
+    catalog: Arc<Catalog>,
+}
+
+impl Shop {
+    async fn open() -> Self {
+        let (sandbox, shelf) = (sandbox(4), Shelf::new());
+        let catalog = Catalog::new(Arc::clone(&sandbox), Arc::clone(&shelf) as _);
+        let shop = Self {
+            sandbox,
+            shelf,
+            catalog,
+        };
+        shop.deploy("texts", &guest("word_count")).await;
+        shop
+    }
+
+    async fn deploy(&self, name: &str, module: &Bytes) -> Digest {
+        let tasks = inspect(&self.sandbox, module, &[]).await.tasks;
+        self.shelf.deploy(name, module, tasks)
+    }
+
+    async fn resolve(&self, task: &str, pinned: Option<Digest>) -> Resolution {
+        let task = TaskName::new(task).expect("a good name");
+        let resolved = self.catalog.resolve(&task, pinned).await;
+        resolved.expect("the store was asked")
+    }
+
+    async fn program(&self, task: &str, pinned: Option<Digest>) -> Arc<dyn Program> {
+        match self.resolve(task, pinned).await {
+            Resolution::Ready(program) => program,
+            Resolution::Refused(failure) => panic!("refused: {failure:?}"),
+        }
+    }
+
+    async fn refusal(&self, task: &str, pinned: Option<Digest>) -> (FailureKind, String) {
+        match self.resolve(task, pinned).await {
+            Resolution::Ready(_) => panic!("`{task}` is ready"),
+            Resolution::Refused(failure) => (failure.kind, failure.message),
+        }
+    }
+
+    fn fetched(&self) -> u64 {
+        self.shelf.fetched.load(Ordering::SeqCst)
+    }
+}
+
+/// The same task in another module.
+fn other_version(answer: &str) -> Bytes {
+    let mut module = running(&format!(
+        "(i32.store16 (i32.const 3088) (i32.const {answer})) (global.get $ok)"
+    ));
+    module.name = "word-count".to_owned();
+    module.component()
+}
+
+// === finding a task ===
+
+/// S4
+#[test]
+fn a_deployed_task_is_found_and_runs() {
+    let counted = block_on(async {
+        let program = Shop::open().await.program("word-count", None).await;
+        Attempt::json(r#"{"text":"b"}"#).run(&program).await
+    });
+    assert_eq!(result(&counted), r#"{"b":1}"#);
+}
+
+/// S4
+#[test]
+fn an_unknown_task_is_said_to_be_only_after_the_store_was_asked() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let before = shop.shelf.asked.load(Ordering::SeqCst);
+        let (kind, message) = shop.refusal("word-cuont", None).await;
+        assert_eq!(kind, FailureKind::UnknownTask);
+        assert_eq!(
+            message,
+            "no task named `word-cuont` is deployed; did you mean `word-count`?"
+        );
+        assert!(shop.shelf.asked.load(Ordering::SeqCst) > before);
+        shop.deploy("other", &running("(global.get $ok)").component())
+            .await;
+        shop.program("hostile", None).await;
+    });
+}
+
+/// S4
+#[test]
+fn a_store_that_cannot_be_asked_is_a_fault_of_the_host() {
+    block_on(async {
+        let shop = Shop::open().await;
+        shop.program("word-count", None).await;
+        shop.shelf.is_away.store(true, Ordering::SeqCst);
+        let unknown = TaskName::new("other").expect("a good name");
+        let error = shop
+            .catalog
+            .resolve(&unknown, None)
+            .await
+            .err()
+            .expect("not asked");
+        assert_eq!(error.to_string(), "look for deployments");
+        shop.program("word-count", None).await;
+    });
+}
+
+// === modules ===
+
+/// M2, S5
+#[test]
+fn a_module_is_fetched_and_compiled_once_however_many_ask() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let resolved = (0..20).map(|_| shop.program("word-count", None));
+        let programs = futures::future::join_all(resolved).await;
+        shop.catalog.refresh().await.expect("refreshed");
+        shop.program("word-count", Some(programs[0].digest())).await;
+        assert_eq!(shop.fetched(), 1);
+    });
+}
+
+/// S4
+#[test]
+fn a_module_that_the_store_has_lost_or_altered_is_unavailable() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let digest = Digest::of(&guest("word_count"));
+        shop.shelf.lose(digest);
+        let (kind, message) = shop.refusal("word-count", None).await;
+        assert_eq!(kind, FailureKind::ModuleUnavailable);
+        assert_eq!(
+            message,
+            format!("the store has no module {}", digest.short())
+        );
+        shop.shelf
+            .put(digest, Bytes::from_static(b"something else"));
+        let (kind, message) = shop.refusal("word-count", None).await;
+        assert_eq!(kind, FailureKind::ModuleUnavailable);
+        assert!(message.contains("is not what was deployed"), "{message}");
+    });
+}
+
+/// S4
+#[test]
+fn a_module_that_cannot_be_compiled_is_unavailable_and_the_others_run() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let tasks = inspect(&shop.sandbox, &guest("noop"), &[]).await.tasks;
+        shop.shelf
+            .deploy("broken", &Bytes::from_static(b"no wasm"), tasks);
+        shop.catalog.refresh().await.expect("refreshed");
+        let (kind, message) = shop.refusal("noop", None).await;
+        assert_eq!(kind, FailureKind::ModuleUnavailable);
+        assert!(message.contains("cannot be loaded"), "{message}");
+        shop.program("word-count", None).await;
+    });
+}
+
+// === versions ===
+
+/// M3
+#[test]
+fn a_new_version_takes_over_and_what_was_resolved_before_goes_on() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let old = shop.program("word-count", None).await;
+        let digest = shop.deploy("texts", &other_version("0x6a6a")).await;
+        shop.catalog.refresh().await.expect("refreshed");
+        let new = shop.program("word-count", None).await;
+        assert_eq!(new.digest(), digest);
+        assert_eq!(result(&Attempt::json("{}").run(&new).await), "jj");
+        let counted = Attempt::json(r#"{"text":"b"}"#).run(&old).await;
+        assert_eq!(result(&counted), r#"{"b":1}"#);
+    });
+}
+
+/// M3: within 2 s, without anybody asking.
+#[test]
+fn a_new_version_is_found_by_itself() {
+    block_on(async {
+        let shop = Shop::open().await;
+        shop.program("word-count", None).await;
+        let digest = shop.deploy("texts", &other_version("0x6a6a")).await;
+        let switched = async {
+            while shop.program("word-count", None).await.digest() != digest {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let waited = tokio::time::timeout(20 * PATIENCE, switched).await;
+        waited.expect("the new version runs");
+    });
+}
+
+/// M3: an envelope that began on one version goes on with it.
+#[test]
+fn a_pinned_module_is_used_whatever_is_active() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let first = Digest::of(&guest("word_count"));
+        shop.deploy("texts", &other_version("0x6a6a")).await;
+        let program = shop.program("word-count", Some(first)).await;
+        assert_eq!(program.digest(), first);
+        let (kind, _) = shop.refusal("other", Some(first)).await;
+        assert_eq!(kind, FailureKind::UnknownTask);
+        let (kind, _) = shop
+            .refusal("word-count", Some(Digest::of(b"never deployed")))
+            .await;
+        assert_eq!(kind, FailureKind::ModuleUnavailable);
+    });
+}
+
+/// M4
+#[test]
+fn a_new_policy_for_the_same_module_counts_without_compiling_it_again() {
+    block_on(async {
+        let shop = Shop::open().await;
+        shop.program("word-count", None).await;
+        let module = guest("word_count");
+        let tasks = inspect(&shop.sandbox, &module, &[("max-attempts", "9")])
+            .await
+            .tasks;
+        shop.shelf.deploy("texts", &module, tasks);
+        shop.catalog.refresh().await.expect("refreshed");
+        let program = shop.program("word-count", None).await;
+        assert_eq!(program.task().policy.max_attempts, 9);
+        assert_eq!(shop.fetched(), 1);
+    });
+}
+
+/// M3
+#[test]
+fn a_removed_deployment_runs_no_more() {
+    use stem_core::module_store::ModuleStore;
+    use stem_core::names::DeploymentName;
+    block_on(async {
+        let shop = Shop::open().await;
+        shop.program("word-count", None).await;
+        let name = DeploymentName::new("texts").expect("a good name");
+        shop.shelf.remove(&name, 1).await.expect("removed");
+        shop.catalog.refresh().await.expect("refreshed");
+        let (kind, _) = shop.refusal("word-count", None).await;
+        assert_eq!(kind, FailureKind::UnknownTask);
+    });
+}

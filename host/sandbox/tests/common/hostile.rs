@@ -1,0 +1,114 @@
+//! Components whose code is written by hand, for what no compiler would make.
+
+use bytes::Bytes;
+use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
+use wit_parser::Resolve;
+
+const TASK_WIT: &str = include_str!("../../../../wit/task.wit");
+
+/// A module with one task, `hostile`, whose parts can be replaced one by one.
+pub struct Hostile {
+    /// Imports of the core module.
+    pub imports: String,
+    /// Memories, tables, globals, functions and start functions of its own.
+    pub items: String,
+    /// The body of `run`; `$call` is where the parameters lie, `$ok` the address of a good result.
+    pub run: String,
+    /// The task's name.
+    pub name: String,
+    /// Interfaces that the world imports, and packages that they come from.
+    pub wit: (String, String),
+    /// The body of `describe`; `$tasks` is the address of the descriptors.
+    pub describe: String,
+}
+
+impl Default for Hostile {
+    fn default() -> Self {
+        Self {
+            imports: String::new(),
+            items: r#"(memory (export "memory") 2)"#.to_owned(),
+            run: "(global.get $ok)".to_owned(),
+            name: "hostile".to_owned(),
+            wit: (String::new(), String::new()),
+            describe: "(global.get $tasks)".to_owned(),
+        }
+    }
+}
+
+/// A module whose `run` has this body.
+pub fn running(run: &str) -> Hostile {
+    Hostile {
+        run: run.to_owned(),
+        ..Hostile::default()
+    }
+}
+
+impl Hostile {
+    /// With these items in place of a memory of two pages.
+    pub fn with_items(mut self, items: &str) -> Self {
+        self.items = items.to_owned();
+        self
+    }
+
+    /// Where the world also imports these interfaces, defined in these packages.
+    pub fn importing(mut self, interfaces: &str, packages: &str, imports: &str) -> Self {
+        self.wit = (interfaces.to_owned(), packages.to_owned());
+        self.imports = imports.to_owned();
+        self
+    }
+
+    /// The core module.
+    fn core(&self) -> Vec<u8> {
+        let text = format!(
+            r#"(module
+              {imports}
+              {items}
+              (global $tasks i32 (i32.const 1024))
+              (global $ok i32 (i32.const 4096))
+              (global $heap (mut i32) (i32.const 65536))
+              (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                (local $place i32)
+                (local.set $place (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
+                (global.set $heap (i32.add (local.get $place) (local.get 3)))
+                (local.get $place))
+              (func (export "stem:task/handler@0.1.0#describe") (result i32) {describe})
+              (func (export "stem:task/handler@0.1.0#run") (param $call i32) (result i32) {run})
+              ;; one descriptor: a name, no description, no schemas, no defaults
+              (data (i32.const 1024) "\08\04\00\00\01\00\00\00")
+              (data (i32.const 1032) "\00\08\00\00\{length:02x}\00\00\00")
+              (data (i32.const 2048) "{name}")
+              ;; a result: `ok` as text/plain
+              (data (i32.const 4096) "\00\00\00\00\00\00\00\00\00\0c\00\00\0a\00\00\00\10\0c\00\00\02\00\00\00")
+              (data (i32.const 3072) "text/plain......ok"))"#,
+            imports = self.imports,
+            items = self.items,
+            describe = self.describe,
+            run = self.run,
+            length = self.name.len(),
+            name = self.name,
+        );
+        wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
+    }
+
+    /// The component.
+    pub fn component(&self) -> Bytes {
+        let (interfaces, packages) = &self.wit;
+        let world = format!(
+            "package test:hostile;\nworld hostile {{ include stem:task/task@0.1.0;\n{interfaces} }}\n"
+        );
+        let mut resolve = Resolve::default();
+        resolve.push_str("task.wit", TASK_WIT).expect("good WIT");
+        let package = resolve
+            .push_str("world.wit", &format!("{world}{packages}"))
+            .expect("good WIT");
+        let world = resolve
+            .select_world(&[package], Some("hostile"))
+            .expect("a world");
+        let mut core = self.core();
+        embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8)
+            .expect("a module that fits the world");
+        let mut encoder = ComponentEncoder::default();
+        let encoder = encoder.module(&core).expect("a core module");
+        encoder.validate(true).encode().expect("a component").into()
+    }
+}

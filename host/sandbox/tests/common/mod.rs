@@ -1,0 +1,225 @@
+//! Guests, sandboxes and attempts for tests, made in one line each.
+#![allow(
+    dead_code,
+    reason = "every test binary has its own copy of this, and none uses all of it"
+)]
+
+pub mod hostile;
+pub mod store;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use stem_core::clock::{SystemClock, Timestamp};
+use stem_core::executor::{
+    AttemptContext, AttemptFacts, CheckpointError, Execution, Program, Run, Stop, StopSignal,
+};
+use stem_core::ids::EnvelopeId;
+use stem_core::names::{HeaderName, QueueName, TaskName};
+use stem_core::outcome::{Failure, FailureKind, Limit, Outcome};
+use stem_core::payload::Payload;
+use stem_core::policy::Limits;
+use stem_sandbox::{Allocation, Inspected, Options, Overrides, Sandbox};
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+/// How much later than it should an event may come on a busy machine.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A guest that `cargo xtask guests` has built.
+pub fn guest(name: &str) -> Bytes {
+    let executable = std::env::current_exe().expect("a test runs from a file");
+    let target = executable
+        .ancestors()
+        .nth(3)
+        .expect("target/PROFILE/deps/TEST");
+    let path = target.join(Path::new("wasm32-wasip2/guest").join(format!("{name}.wasm")));
+    match std::fs::read(&path) {
+        Ok(bytes) => bytes.into(),
+        Err(error) => panic!("{}: {error}: run `cargo xtask guests`", path.display()),
+    }
+}
+
+/// A runtime that runs this and is gone.
+pub fn block_on<T>(work: impl Future<Output = T>) -> T {
+    runtime().block_on(work)
+}
+
+/// One thread that guests run on.
+pub fn runtime() -> Runtime {
+    Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .expect("a runtime")
+}
+
+/// A sandbox with pooled slots.
+pub fn sandbox(slots: u32) -> Arc<Sandbox> {
+    sandbox_with(slots, Allocation::Pooling)
+}
+
+/// A sandbox with slots of this kind.
+pub fn sandbox_with(slots: u32, allocation: Allocation) -> Arc<Sandbox> {
+    let options = Options {
+        allocation,
+        ..Options::new(slots, SystemClock::shared())
+    };
+    let sandbox = Sandbox::new(options).expect("a sandbox");
+    assert_eq!(sandbox.allocation(), allocation);
+    sandbox
+}
+
+/// What `deploy` finds, with these settings for all tasks.
+pub async fn inspect(
+    sandbox: &Arc<Sandbox>,
+    module: &Bytes,
+    settings: &[(&str, &str)],
+) -> Inspected {
+    let mut overrides = Overrides::default();
+    for (key, value) in settings {
+        overrides.set(key, value).expect("a good setting");
+    }
+    let inspected = sandbox.inspect(module, &overrides).await;
+    inspected.expect("a good module")
+}
+
+/// The first task of a module, with these settings.
+pub async fn program(
+    sandbox: &Arc<Sandbox>,
+    module: &Bytes,
+    settings: &[(&str, &str)],
+) -> Arc<dyn Program> {
+    let task = inspect(sandbox, module, settings).await.tasks.remove(0);
+    let program = sandbox.program(module, task).await;
+    program.expect("a good module")
+}
+
+/// `misbehave` with these settings.
+pub async fn misbehave(settings: &[(&str, &str)]) -> Arc<dyn Program> {
+    program(&sandbox(4), &guest("misbehave"), settings).await
+}
+
+/// An attempt to be run.
+pub struct Attempt {
+    pub payload: Payload,
+    pub stop: StopSignal,
+    pub context: Arc<Kept>,
+    pub headers: BTreeMap<HeaderName, String>,
+}
+
+impl Attempt {
+    /// With this JSON as its payload.
+    pub fn json(payload: &str) -> Self {
+        Self {
+            payload: Payload::new("application/json", payload.to_owned()),
+            stop: watch::channel(Stop::No).1,
+            context: Arc::default(),
+            headers: BTreeMap::new(),
+        }
+    }
+
+    /// That meets this fate of `misbehave`.
+    pub fn fate(name: &str) -> Self {
+        Self::json(&format!(r#"{{"fate":"{name}"}}"#))
+    }
+
+    /// With this stop signal.
+    pub fn stopping(mut self, stop: StopSignal) -> Self {
+        self.stop = stop;
+        self
+    }
+
+    /// Runs it under the task's own limits.
+    pub async fn run(self, program: &Arc<dyn Program>) -> Execution {
+        let limits = program.task().policy.limits.clone();
+        self.run_within(program, limits).await
+    }
+
+    /// Runs it under other limits.
+    pub async fn run_within(self, program: &Arc<dyn Program>, limits: Limits) -> Execution {
+        let run = Run {
+            facts: facts(program.task().name.clone(), self.headers),
+            payload: self.payload,
+            limits,
+            stop: self.stop,
+            context: self.context,
+        };
+        program.run(run).await.expect("no host fault")
+    }
+}
+
+fn facts(task: TaskName, headers: BTreeMap<HeaderName, String>) -> AttemptFacts {
+    AttemptFacts {
+        id: EnvelopeId::new(),
+        task,
+        queue: QueueName::new("default").expect("a good name"),
+        number: 1,
+        max_attempts: 5,
+        delivery: 1,
+        enqueued_at: Timestamp::from_millis(1_795_000_000_000),
+        headers,
+        attributes: vec![("root", "r".to_owned())],
+    }
+}
+
+/// The failure that an attempt ended with.
+#[track_caller]
+pub fn failure(execution: &Execution) -> &Failure {
+    let Outcome::Failed(failure) = &execution.outcome else {
+        panic!("not a failure: {execution:?}");
+    };
+    failure
+}
+
+/// The limit that an attempt crossed: which, what was allowed, what was used.
+#[track_caller]
+pub fn crossed(execution: &Execution) -> (Limit, u64, u64) {
+    let FailureKind::Limit {
+        limit,
+        allowed,
+        used,
+    } = failure(execution).kind
+    else {
+        panic!("not a limit: {execution:?}");
+    };
+    (limit, allowed, used)
+}
+
+/// The result that an attempt ended with, as text.
+#[track_caller]
+pub fn result(execution: &Execution) -> String {
+    let Outcome::Succeeded(payload) = &execution.outcome else {
+        panic!("not a result: {execution:?}");
+    };
+    String::from_utf8_lossy(&payload.body).into_owned()
+}
+
+/// What an attempt says to the host.
+#[derive(Debug, Default)]
+pub struct Kept {
+    pub progress: Mutex<Vec<(f64, String)>>,
+    pub checkpoint: Mutex<Option<Payload>>,
+}
+
+#[async_trait]
+impl AttemptContext for Kept {
+    fn progress(&self, fraction: f64, note: String) {
+        self.progress
+            .lock()
+            .expect("not poisoned")
+            .push((fraction, note));
+    }
+
+    async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        Ok(self.checkpoint.lock().expect("not poisoned").clone())
+    }
+
+    async fn save_checkpoint(&self, checkpoint: Payload) -> Result<(), CheckpointError> {
+        *self.checkpoint.lock().expect("not poisoned") = Some(checkpoint);
+        Ok(())
+    }
+}
