@@ -230,7 +230,7 @@ macro_rules! each_promise {
                 what_never_ends_is_forgotten_in_the_end: MovableClock,
                 what_lives_is_never_swept: MovableClock,
                 nothing_stays_for_ever: MovableClock,
-                a_sweep_comes_to_an_end,
+                a_sweep_comes_to_an_end: MovableClock,
                 a_sweep_stops_where_it_is_told_to,
             }
             modules {
