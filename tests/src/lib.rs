@@ -3,6 +3,7 @@
 
 pub mod host;
 pub mod measure;
+pub mod store;
 pub mod worker;
 pub mod workspace;
 

@@ -27,7 +27,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 11] = [
     ),
     ("stem-guest-macros", &[]),
     ("stem-guest", &["stem-guest-macros"]),
-    ("stem-tests", &[]),
+    ("stem-tests", &["stem-core", "stem-sqlite"]),
     ("xtask", &[]),
 ];
 
