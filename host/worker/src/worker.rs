@@ -26,6 +26,8 @@ use crate::settler;
 
 /// Attempts that run at once for each core, where nothing else is said (W2).
 pub const SLOTS_PER_CORE: usize = 32;
+/// How long free slots are gathered for a larger claim while the queue is deep.
+const GATHERING: Duration = Duration::from_millis(1);
 /// How long what was ended by force may take to be settled.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(5);
 
@@ -160,8 +162,9 @@ impl Worker {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut queues = self.options.queues.clone();
         let mut work = self.stores.broker.work(&queues).await?;
+        let mut is_deep = false;
         loop {
-            let mut free = self.free_slots().await;
+            let mut free = self.free_slots(is_deep).await;
             // The sender lives as long as the worker's duties: where it is gone, so is the reason to wait.
             let _ = congestion.wait_for(|is_congested| !is_congested).await;
             let claim = Claim {
@@ -181,10 +184,10 @@ impl Worker {
             };
             backoff.reset();
             queues.rotate_left(1);
-            let is_full = claimed.len() == claim.limit;
+            is_deep = claimed.len() == claim.limit;
             self.start_all(claimed, &mut free, ended);
             drop(free);
-            if is_full {
+            if is_deep {
                 continue;
             }
             if self.options.is_draining && self.leases.count() == 0 {
@@ -198,7 +201,14 @@ impl Worker {
     }
 
     /// Every slot that is free, as soon as one is (B2).
-    async fn free_slots(&self) -> OwnedSemaphorePermit {
+    ///
+    /// Where the queue is deep, claims of one or two envelopes would cost more than their attempts: then half of the
+    /// slots are awaited first, for a moment at most, so that long tasks do not hold up the slots beside them.
+    async fn free_slots(&self, is_deep: bool) -> OwnedSemaphorePermit {
+        if is_deep {
+            let half = u32::try_from(self.options.slots / 2).unwrap_or(u32::MAX);
+            let _ = tokio::time::timeout(GATHERING, self.slots.acquire_many(half)).await;
+        }
         let one = Arc::clone(&self.slots).acquire_owned().await;
         let mut free = one.expect("the semaphore is never closed");
         let others = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
