@@ -148,6 +148,19 @@ fn variable(key: &str) -> String {
 }
 
 impl Config {
+    /// Both stores at one place, and everything else by default.
+    pub fn at(url: StoreUrl, namespace: Namespace, default_queue: QueueName) -> Self {
+        Self {
+            broker: url.clone(),
+            results: url,
+            namespace,
+            default_queue,
+            payload_limit: DEFAULT_PAYLOAD_LIMIT,
+            log_level: None,
+            file: None,
+        }
+    }
+
     /// Reads and joins all layers; a file of settings is looked for in `directory`.
     pub fn load(flags: &Flags, environment: &Environment, directory: &Path) -> Result<Self> {
         environment.check()?;

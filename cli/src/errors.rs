@@ -77,13 +77,18 @@ pub fn report(error: &anyhow::Error) -> ExitCode {
     if is_closed_pipe(error) {
         return ExitCode::SUCCESS;
     }
-    let (exit, hint) = classify(error);
+    print(error);
+    ExitCode::from(classify(error).0 as u8)
+}
+
+/// Prints the error to standard error.
+pub fn print(error: &anyhow::Error) {
     let mut stderr = std::io::stderr().lock();
+    // Where not even standard error can be written to, nobody is left to tell.
     let _ = writeln!(stderr, "error: {}", message(error));
-    if let Some(hint) = hint {
+    if let Some(hint) = classify(error).1 {
         let _ = writeln!(stderr, "hint: {hint}");
     }
-    ExitCode::from(exit as u8)
 }
 
 /// The whole chain on one line; a cause that its effect has quoted already is not said twice.

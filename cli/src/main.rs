@@ -52,6 +52,8 @@ pub struct CommandLine {
 enum Command {
     /// Make a task project that builds, tests and deploys as it is
     New(commands::new::Args),
+    /// Everything in one process: deploys, runs, and starts again when the source changes
+    Dev(commands::dev::Args),
     /// Check a module, and make it active for its tasks
     Deploy(commands::deploy::Args),
     /// Run a task: prints its id, or with --wait its result
@@ -78,6 +80,8 @@ enum Command {
     /// Where the stores are, and what they promise
     #[command(subcommand)]
     Store(commands::store::Verb),
+    /// Measure what this machine reaches
+    Bench(commands::bench::Args),
     /// Print a script that completes commands and flags in a shell
     Completions(commands::completions::Args),
 }
@@ -120,6 +124,7 @@ fn start(line: CommandLine) -> Result<()> {
 impl Command {
     async fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
+            Self::Dev(args) => commands::dev::run(args, invocation).await,
             Self::Deploy(args) => commands::deploy::run(args, invocation).await,
             Self::Enqueue(args) => commands::enqueue::run(*args, invocation).await,
             Self::Result(args) => commands::result::run(args, invocation).await,
@@ -130,6 +135,7 @@ impl Command {
             Self::Queue(verb) => commands::queue::run(verb, invocation).await,
             Self::Dlq(verb) => commands::dlq::run(verb, invocation).await,
             Self::Store(verb) => commands::store::run(verb, invocation).await,
+            Self::Bench(args) => commands::bench::run(args, invocation).await,
             Self::New(args) => commands::new::run(&args, &invocation.output),
             Self::Completions(args) => commands::completions::run(&args, &invocation.output),
         }
@@ -138,7 +144,7 @@ impl Command {
     /// A worker tells what it does; other commands speak up only where something is odd.
     fn default_log_level(&self) -> &'static str {
         match self {
-            Self::Worker(commands::worker::Verb::Start(_)) => "info",
+            Self::Worker(commands::worker::Verb::Start(_)) | Self::Dev(_) => "info",
             _ => "warn",
         }
     }

@@ -46,7 +46,7 @@ pub fn policy<'a>(
     for (key, value) in flags {
         overrides
             .set(key, value)
-            .map_err(|error| Failure::usage("read the flags", error))?;
+            .map_err(|error| Failure::usage("deploy", error))?;
     }
     Ok(Policy { overrides, file })
 }

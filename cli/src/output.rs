@@ -104,7 +104,7 @@ impl Output {
     }
 
     /// Prints named values, one a line; those without a value are left out.
-    pub fn details(&self, details: impl IntoIterator<Item = (&'static str, Cell)>) -> Result<()> {
+    pub fn details<N: ToString>(&self, details: impl IntoIterator<Item = (N, Cell)>) -> Result<()> {
         let mut table = self.blank();
         let named = details
             .into_iter()

@@ -1,8 +1,10 @@
 //! The commands: one file a noun.
 
+pub mod bench;
 pub mod cancel;
 pub mod completions;
 pub mod deploy;
+pub mod dev;
 pub mod dlq;
 pub mod enqueue;
 pub mod module;

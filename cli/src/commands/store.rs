@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use comfy_table::Cell;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 use stem_core::queues::QueueStatus;
 use stem_core::stores::Stores;
 
@@ -25,45 +25,20 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
     let queues = stores.queues.queues().await?;
     let counts = counts(&stores, &queues).await?;
     if output.is_json {
-        let servers: Vec<serde_json::Value> = servers
-            .into_iter()
-            .map(|facts| {
-                facts
-                    .into_iter()
-                    .map(|(key, value)| (key, json!(value)))
-                    .collect()
-            })
-            .map(serde_json::Value::Object)
-            .collect();
-        let counts: serde_json::Map<String, serde_json::Value> = counts
-            .into_iter()
-            .map(|(name, count)| (name.to_owned(), json!(count)))
-            .collect();
-        return output.json(&json!({
-            "namespace": invocation.config.namespace,
-            "broker": invocation.config.broker.to_string(),
-            "result_backend": invocation.config.results.to_string(),
-            "configuration": invocation.config.file,
-            "stores": servers,
-            "counts": counts,
-        }));
+        return output.json(&value(invocation, servers, counts));
     }
-    for facts in &servers {
-        facts
-            .iter()
-            .try_for_each(|(key, value)| output.line(format!("{key:<22}{value}")))?;
+    for facts in servers {
+        output.details(
+            facts
+                .into_iter()
+                .map(|(name, fact)| (name, Cell::new(fact))),
+        )?;
         output.line("")?;
     }
-    let file = invocation
-        .config
-        .file
-        .as_ref()
-        .map(|file| file.display().to_string());
+    let file = invocation.config.file.as_ref();
+    let file = file.map_or("none".to_owned(), |file| file.display().to_string());
     output.details([
-        (
-            "configuration",
-            Cell::new(file.unwrap_or_else(|| "none".to_owned())),
-        ),
+        ("configuration", Cell::new(file)),
         ("namespace", Cell::new(&invocation.config.namespace)),
     ])?;
     output.details(
@@ -73,7 +48,33 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
     )
 }
 
+fn value(invocation: &Invocation, servers: Vec<Facts>, counts: Counts) -> Value {
+    let config = &invocation.config;
+    let counts: Map<String, Value> = counts
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), json!(count)))
+        .collect();
+    let servers: Vec<Map<String, Value>> = servers
+        .into_iter()
+        .map(|facts| {
+            facts
+                .into_iter()
+                .map(|(name, fact)| (name.replace(' ', "_"), json!(fact)))
+        })
+        .map(Iterator::collect)
+        .collect();
+    json!({
+        "namespace": config.namespace,
+        "broker": config.broker.to_string(),
+        "result_backend": config.results.to_string(),
+        "configuration": config.file,
+        "stores": servers,
+        "counts": counts,
+    })
+}
+
 type Facts = Vec<(String, String)>;
+type Counts = Vec<(&'static str, u64)>;
 
 async fn describe(stores: &Stores, invocation: &Invocation) -> Result<Vec<Facts>> {
     let config = &invocation.config;
@@ -102,7 +103,7 @@ fn yes_or_no(is_so: bool) -> String {
     if is_so { "yes" } else { "no" }.to_owned()
 }
 
-async fn counts(stores: &Stores, queues: &[QueueStatus]) -> Result<Vec<(&'static str, u64)>> {
+async fn counts(stores: &Stores, queues: &[QueueStatus]) -> Result<Counts> {
     let sum = |count: fn(&QueueStatus) -> u64| queues.iter().map(count).sum::<u64>();
     let workers = stores.control.workers().await?;
     Ok(vec![

@@ -1,4 +1,5 @@
-//! The smallest task: it gives back what it is given, and measures what a sandbox costs.
+//! The smallest tasks: one gives back what it is given, one never ends. They measure what a sandbox costs, and how
+//! quickly it ends what does not end by itself.
 
 use stem_guest::{Context, Interruption, Payload};
 
@@ -6,6 +7,14 @@ use stem_guest::{Context, Interruption, Payload};
 #[stem_guest::task]
 fn noop(_ctx: &Context, payload: Payload) -> Result<Payload, Interruption> {
     Ok(payload)
+}
+
+/// Never ends by itself.
+#[stem_guest::task]
+fn spin(_ctx: &Context, _payload: Payload) -> Result<Payload, Interruption> {
+    loop {
+        std::hint::spin_loop();
+    }
 }
 
 #[cfg(test)]

@@ -14,8 +14,7 @@ use crate::output::{Columns, alarm_cell};
 use crate::stores::Lifetime;
 use crate::views::WorkerView;
 
-pub use identity::{host_name, new_name};
-pub use start::{StartArgs, queues_of};
+pub use start::{StartArgs, new_options, work};
 
 /// What to do with workers
 #[derive(Debug, clap::Subcommand)]

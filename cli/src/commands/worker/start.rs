@@ -3,19 +3,26 @@
 use std::collections::BTreeSet;
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
+use stem_core::executor::Executor;
 use stem_core::names::{QueueName, WorkerName};
 use stem_core::stores::Stores;
+use stem_core::units::format_duration;
 use stem_worker::{Options, Shutdown, Summary, Worker};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use super::identity::{host_name, new_name};
+use crate::arguments;
 use crate::invocation::Invocation;
 use crate::sandbox::Engine;
 use crate::signals::Signals;
 use crate::stores::Lifetime;
+
+/// Shorter ones end while they are on their way to be renewed.
+const SHORTEST_LEASE: Duration = Duration::from_millis(300);
 
 /// Which queues, and how much at once
 #[derive(Debug, Clone, clap::Args)]
@@ -29,6 +36,15 @@ pub struct StartArgs {
     /// The worker's name: unique for each start [default: made from host and process]
     #[arg(long)]
     name: Option<WorkerName>,
+    /// How long a lost worker's envelopes wait for another one [default: 15s]
+    #[arg(long, value_parser = lease)]
+    lease: Option<Duration>,
+    /// Workers lost in a row before an envelope is set aside as poison [default: 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    max_deliveries: Option<u32>,
+    /// How long tasks may take to wind up when the worker is told to stop [default: 30s]
+    #[arg(long, value_parser = arguments::duration)]
+    grace: Option<Duration>,
 }
 
 /// Runs a worker until it is told to stop.
@@ -38,6 +54,16 @@ pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
     let options = args.options(&stores, invocation).await?;
     let engine = Engine::for_worker(options.slots, Arc::clone(&stores.clock))?;
     let executor = engine.executor(&stores).await?;
+    work(stores, executor, options, signals).await
+}
+
+/// Works with this executor until a signal comes.
+pub async fn work(
+    stores: Stores,
+    executor: Arc<dyn Executor>,
+    options: Options,
+    signals: Signals,
+) -> Result<()> {
     let worker =
         Worker::new(stores, executor, options.clone()).context("start the worker's threads")?;
     announce(&options);
@@ -50,23 +76,30 @@ pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
 }
 
 impl StartArgs {
-    async fn options(&self, stores: &Stores, invocation: &Invocation) -> Result<Options> {
-        let name = self.name.clone().unwrap_or_else(new_name);
+    /// What the arguments say, and the contract's defaults where they say nothing.
+    pub async fn options(&self, stores: &Stores, invocation: &Invocation) -> Result<Options> {
         let queues = match self.queues.is_empty() {
             true => queues_of(stores, &invocation.config.default_queue).await?,
             false => self.queues.clone(),
         };
-        let mut options = Options::new(name, host_name(), queues);
+        let mut options = new_options(queues);
+        options.name = self.name.clone().unwrap_or(options.name);
         options.payload_limit = invocation.config.payload_limit;
-        if let Some(slots) = self.concurrency {
-            options.slots = slots;
-        }
+        options.slots = self.concurrency.unwrap_or(options.slots);
+        options.lease = self.lease.unwrap_or(options.lease);
+        options.max_deliveries = self.max_deliveries.unwrap_or(options.max_deliveries);
+        options.grace = self.grace.unwrap_or(options.grace);
         Ok(options)
     }
 }
 
+/// A worker of this process with the contract's defaults.
+pub fn new_options(queues: Vec<QueueName>) -> Options {
+    Options::new(new_name(), host_name(), queues)
+}
+
 /// The default queue, and every queue that an active task names.
-pub async fn queues_of(stores: &Stores, default: &QueueName) -> Result<Vec<QueueName>> {
+async fn queues_of(stores: &Stores, default: &QueueName) -> Result<Vec<QueueName>> {
     let deployments = stores.modules.deployments().await?;
     let named: BTreeSet<QueueName> = deployments
         .into_iter()
@@ -97,6 +130,16 @@ fn farewell(options: &Options, summary: Summary) {
         summary.succeeded,
         summary.failed
     );
+}
+
+fn lease(text: &str) -> Result<Duration, String> {
+    match arguments::duration(text) {
+        Ok(lease) if lease < SHORTEST_LEASE => Err(format!(
+            "a lease is {} at least: it is renewed every third of it",
+            format_duration(SHORTEST_LEASE)
+        )),
+        other => other.map_err(|error| error.to_string()),
+    }
 }
 
 fn slots(text: &str) -> Result<usize, String> {

@@ -1,0 +1,89 @@
+//! `bench`: what this machine reaches, every figure with its spread, with the settings that a user has by default.
+
+mod drain;
+mod figure;
+mod latency;
+mod no_guest;
+mod promises;
+mod queue;
+mod rig;
+mod sandbox;
+mod worker;
+
+use anyhow::Result;
+
+use crate::errors::Failure;
+use crate::invocation::Invocation;
+use crate::signals::Signals;
+use crate::stores::StoreUrl;
+
+use figure::Figure;
+
+/// What is measured, and how often
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    #[command(subcommand)]
+    subject: Option<Subject>,
+    #[command(flatten)]
+    setup: Setup,
+}
+
+/// How every subject is measured
+#[derive(Debug, Clone, clap::Args)]
+pub struct Setup {
+    /// Runs of each measurement
+    #[arg(long, value_name = "N", global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..))]
+    pub runs: u32,
+    /// The store that is measured, in a namespace of its own [default: a new SQLite file beside the store in force]
+    #[arg(long, value_name = "URL", global = true, value_parser = StoreUrl::parse)]
+    pub url: Option<StoreUrl>,
+}
+
+/// One family of figures.
+#[derive(Debug, clap::Subcommand)]
+enum Subject {
+    /// A fresh instance, one call, and its end, on one thread and on two
+    Sandbox(sandbox::Args),
+    /// Enqueueing in batches, and running what was enqueued with one worker process
+    Queue(queue::Args),
+    /// From enqueueing to the result, on an idle worker
+    Latency(latency::Args),
+    /// Every promise that names a time
+    Promises(promises::Args),
+    /// The worker whose guest is replaced
+    #[command(hide = true)]
+    Worker(super::worker::StartArgs),
+}
+
+/// Measures one subject, or all of them.
+pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
+    if let Some(Subject::Worker(args)) = args.subject {
+        return no_guest::work(args, invocation).await;
+    }
+    let mut signals = Signals::catch()?;
+    // An interrupted measurement takes its workers and its store with it.
+    let figures = tokio::select! {
+        figures = Box::pin(measure(args, invocation)) => figures?,
+        () = signals.next() => return Err(Failure::not_found("bench", "interrupted").into()),
+    };
+    figure::print(&figures, &invocation.output)
+}
+
+async fn measure(args: Args, invocation: &Invocation) -> Result<Vec<Figure>> {
+    let setup = &args.setup;
+    match args.subject {
+        Some(Subject::Sandbox(args)) => sandbox::run(&args, setup).await,
+        Some(Subject::Queue(args)) => queue::run(&args, setup, invocation).await,
+        Some(Subject::Latency(args)) => latency::run(&args, setup, invocation).await,
+        Some(Subject::Promises(args)) => promises::run(&args, setup, invocation).await,
+        Some(Subject::Worker(_)) | None => all(setup, invocation).await,
+    }
+}
+
+async fn all(setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
+    let mut figures = sandbox::run(&sandbox::Args::default(), setup).await?;
+    figures.extend(queue::run(&queue::Args::default(), setup, invocation).await?);
+    figures.extend(latency::run(&latency::Args::default(), setup, invocation).await?);
+    figures.extend(promises::run(&promises::Args::default(), setup, invocation).await?);
+    Ok(figures)
+}

@@ -1,0 +1,145 @@
+//! What is measured on: a store with the built-in guest deployed, in a namespace of its own.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use serde_json::{Value, json};
+use stem_core::client::{Client, Request};
+use stem_core::clock::Clock;
+use stem_core::ids::EnvelopeId;
+use stem_core::names::{Namespace, QueueName, TaskName};
+use stem_core::payload::{JSON, Payload};
+use stem_core::stores::Stores;
+use tempfile::TempDir;
+
+use crate::commands::deploy::{Candidate, Checked};
+use crate::config::Config;
+use crate::module_file::Policy;
+use crate::sandbox::{Engine, Overrides};
+use crate::stores::{self, Lifetime, StoreUrl};
+
+/// `tasks-examples/noop`, compiled; `cargo xtask guests` renews it.
+pub const GUEST: &[u8] = include_bytes!("../../../assets/noop.wasm");
+/// Envelopes that are published in one step.
+const BATCH: usize = 1_000;
+/// The payload of every row of the contract's table: 100 bytes.
+const PAYLOAD_BYTES: usize = 100;
+
+/// A store to measure on; a temporary one goes with it.
+pub struct Rig {
+    /// The settings that a worker process is given.
+    pub config: Config,
+    /// The open stores.
+    pub stores: Stores,
+    /// A producer.
+    pub client: Client,
+    _folder: Option<TempDir>,
+}
+
+impl Rig {
+    /// A fresh namespace on this store, or on a new SQLite file.
+    pub async fn new(url: Option<&StoreUrl>, config: &Config) -> Result<Self> {
+        let (url, folder) = match url {
+            Some(url) => (url.clone(), None),
+            None => temporary(config)?,
+        };
+        let namespace = format!("bench-{}", uuid::Uuid::new_v4().simple());
+        let config = Config {
+            broker: url.clone(),
+            results: url,
+            namespace: Namespace::new(namespace)?,
+            ..config.clone()
+        };
+        let stores = stores::open(&config, Lifetime::OneProcess).await?;
+        let client = Client::new(stores.clone(), config.default_queue.clone());
+        let rig = Self {
+            config,
+            stores,
+            client,
+            _folder: folder,
+        };
+        let guest = rig.check(Bytes::from_static(GUEST)).await?;
+        guest.activate(&rig.stores).await?;
+        Ok(rig)
+    }
+
+    /// A module that may be made the active one for the built-in tasks.
+    pub async fn check(&self, module: Bytes) -> Result<Checked> {
+        let engine = Engine::for_inspection(Arc::clone(&self.stores.clock))?;
+        let candidate = Candidate {
+            name: None,
+            module,
+            policy: Policy {
+                overrides: Overrides::default(),
+                file: None,
+            },
+            file: PathBuf::from("noop.wasm"),
+            is_forced: true,
+        };
+        candidate.check(&self.stores, &engine).await
+    }
+
+    /// The queue that everything goes to.
+    pub fn queue(&self) -> &QueueName {
+        &self.config.default_queue
+    }
+
+    /// The clock that everything is measured with.
+    pub fn clock(&self) -> &dyn Clock {
+        self.stores.clock.as_ref()
+    }
+
+    /// Where the store is, as every figure says it.
+    pub fn describe(&self) -> Value {
+        json!({"store": self.config.broker.to_string(), "payload_bytes": PAYLOAD_BYTES})
+    }
+
+    /// Enqueues so many no-ops in batches; gives their ids and how long it took.
+    pub async fn enqueue(&self, count: usize) -> Result<(Vec<EnvelopeId>, Duration)> {
+        let mut ids = Vec::with_capacity(count);
+        let began = self.clock().monotonic();
+        while ids.len() < count {
+            let batch = BATCH.min(count - ids.len());
+            let requests = (0..batch).map(|_| request("noop")).collect();
+            let enqueued = self.client.enqueue_all(requests).await.context("enqueue")?;
+            ids.extend(enqueued.into_iter().map(|one| one.id));
+        }
+        Ok((ids, self.clock().monotonic() - began))
+    }
+}
+
+/// A request for one of the built-in tasks.
+pub fn request(task: &str) -> Request {
+    let task = TaskName::new(task).expect("a constant that keeps the rule");
+    Request::new(task, payload())
+}
+
+/// 100 bytes of JSON.
+pub fn payload() -> Payload {
+    let quoted = format!("\"{}\"", "x".repeat(PAYLOAD_BYTES - 2));
+    Payload::new(JSON, quoted.into_bytes())
+}
+
+/// A new file on the disk that the store in force is on: there a user's store would be as quick.
+fn temporary(config: &Config) -> Result<(StoreUrl, Option<TempDir>)> {
+    let beside = match &config.broker {
+        StoreUrl::Sqlite { path, .. } => path.parent().map(Path::to_owned),
+        StoreUrl::Memory => None,
+    };
+    let beside = beside.filter(|folder| !folder.as_os_str().is_empty());
+    let beside = beside.unwrap_or_else(|| PathBuf::from("."));
+    std::fs::create_dir_all(&beside)
+        .with_context(|| format!("make the folder `{}`", beside.display()))?;
+    let folder = tempfile::Builder::new()
+        .prefix("stem-bench-")
+        .tempdir_in(&beside)
+        .with_context(|| format!("make a folder in `{}`", beside.display()))?;
+    let url = StoreUrl::Sqlite {
+        path: folder.path().join("bench.db"),
+        is_fully_synchronous: false,
+    };
+    Ok((url, Some(folder)))
+}

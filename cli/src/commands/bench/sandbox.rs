@@ -1,0 +1,167 @@
+//! `bench sandbox`: a fresh instance, one call and its end, without any store in the way.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use async_trait::async_trait;
+use serde_json::json;
+use stem_core::clock::{Clock, SystemClock};
+use stem_core::executor::{
+    AttemptContext, AttemptFacts, CheckpointError, Executor, Program, Resolution, Run, Stop,
+};
+use stem_core::ids::EnvelopeId;
+use stem_core::names::{Namespace, QueueName, TaskName};
+use stem_core::outcome::Outcome;
+use stem_core::payload::Payload;
+use tokio::sync::watch;
+
+use super::Setup;
+use super::figure::Figure;
+use super::rig::{Rig, payload};
+use crate::commands::worker::new_options;
+use crate::config::Config;
+use crate::errors::Failure;
+use crate::progress;
+use crate::sandbox::Engine;
+use crate::stores::StoreUrl;
+
+/// How much is measured
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// Attempts of each run on each thread
+    #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
+    attempts: u32,
+}
+
+impl Default for Args {
+    fn default() -> Self {
+        Self { attempts: 50_000 }
+    }
+}
+
+/// Measures one thread, and two at once.
+pub async fn run(args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
+    let clock = SystemClock::shared();
+    let slots = new_options(Vec::new()).slots;
+    let engine = Engine::for_worker(slots, Arc::clone(&clock))?;
+    let program = program(&engine).await?;
+    let config = json!({
+        "attempts": args.attempts, "allocation": engine.allocation(), "slots": slots,
+        "payload_bytes": payload().body.len(),
+    });
+    let mut one = Figure::new("attempt on one thread", "µs", &config);
+    let mut two = Figure::new("attempts on two threads", "a second", &config);
+    let bar = progress::bar(u64::from(setup.runs), "sandbox");
+    for _ in 0..setup.runs {
+        let took = measure(&program, args.attempts, 1, clock.as_ref())?;
+        one.add(took.as_secs_f64() * 1e6 / f64::from(args.attempts));
+        let took = measure(&program, args.attempts, 2, clock.as_ref())?;
+        two.add(f64::from(args.attempts) * 2.0 / took.as_secs_f64());
+        bar.inc(1);
+    }
+    bar.finish_and_clear();
+    Ok(vec![one, two])
+}
+
+/// The built-in guest, deployed in memory and compiled.
+async fn program(engine: &Engine) -> Result<Arc<dyn Program>> {
+    let config = Config::at(
+        StoreUrl::Memory,
+        Namespace::new("bench")?,
+        QueueName::new("default")?,
+    );
+    let rig = Rig::new(Some(&StoreUrl::Memory), &config).await?;
+    let executor: Arc<dyn Executor> = engine.executor(&rig.stores).await?;
+    let task = TaskName::new("noop")?;
+    match executor.resolve(&task, None).await? {
+        Resolution::Ready(program) => Ok(program),
+        Resolution::Refused(failure) => {
+            Err(Failure::refused("load the guest", failure.message).into())
+        }
+    }
+}
+
+/// Runs so many attempts on each of so many threads; gives how long that took.
+fn measure(
+    program: &Arc<dyn Program>,
+    attempts: u32,
+    threads: usize,
+    clock: &dyn Clock,
+) -> Result<Duration> {
+    let began = clock.monotonic();
+    let done: Vec<Result<u32>> = std::thread::scope(|scope| {
+        let started: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| on_this_thread(program.as_ref(), attempts)))
+            .collect();
+        let panicked = || anyhow::anyhow!("measure the sandbox: a thread panicked");
+        started
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|_| Err(panicked())))
+            .collect()
+    });
+    let took = clock.monotonic() - began;
+    for succeeded in done {
+        let succeeded = succeeded?;
+        if succeeded != attempts {
+            let problem =
+                format!("{succeeded} of {attempts} attempts succeeded: a rate would be wrong");
+            return Err(Failure::refused("measure the sandbox", problem).into());
+        }
+    }
+    Ok(took)
+}
+
+fn on_this_thread(program: &dyn Program, attempts: u32) -> Result<u32> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .build()
+        .context("start a runtime")?;
+    runtime.block_on(async {
+        let mut succeeded = 0;
+        for _ in 0..attempts {
+            let (_sender, stop) = watch::channel(Stop::No);
+            let execution = program.run(attempt(program, stop)).await?;
+            succeeded += u32::from(matches!(execution.outcome, Outcome::Succeeded(_)));
+        }
+        Ok(succeeded)
+    })
+}
+
+fn attempt(program: &dyn Program, stop: watch::Receiver<Stop>) -> Run {
+    let task = program.task();
+    Run {
+        facts: AttemptFacts {
+            id: EnvelopeId::new(),
+            task: task.name.clone(),
+            queue: QueueName::new("default").expect("a constant that keeps the rule"),
+            number: 1,
+            max_attempts: task.policy.max_attempts,
+            delivery: 1,
+            enqueued_at: stem_core::clock::Timestamp::default(),
+            headers: BTreeMap::new(),
+            attributes: Vec::new(),
+        },
+        payload: payload(),
+        limits: task.policy.limits.clone(),
+        stop,
+        context: Arc::new(NoStore),
+    }
+}
+
+/// What a guest can ask for where there is no store.
+struct NoStore;
+
+#[async_trait]
+impl AttemptContext for NoStore {
+    fn progress(&self, _: f64, _: String) {}
+
+    async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        Ok(None)
+    }
+
+    async fn save_checkpoint(&self, _: Payload) -> Result<(), CheckpointError> {
+        Ok(())
+    }
+}
