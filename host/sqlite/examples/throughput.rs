@@ -51,12 +51,12 @@ async fn run(number: usize, claim: usize, folder: &str, tasks: usize) -> Fallibl
                 .collect::<Fallible<_>>()
         })
         .collect::<Fallible<_>>()?;
-    let started = Instant::now();
+    let mut started = Started::now();
     for batch in &batches {
         store.publish(batch).await?;
     }
-    rate("publish", batches.len() * BATCH, started.elapsed());
-    let started = Instant::now();
+    started.tell("publish", batches.len() * BATCH);
+    started = Started::now();
     let mut workers = tokio::task::JoinSet::new();
     for worker in 0..tasks {
         workers.spawn(work(Arc::clone(&store), claim, worker));
@@ -65,7 +65,7 @@ async fn run(number: usize, claim: usize, folder: &str, tasks: usize) -> Fallibl
     while let Some(count) = workers.join_next().await {
         settled += count??;
     }
-    rate("claim and settle", settled, started.elapsed());
+    started.tell("claim and settle", settled);
     drop(store);
     Ok(std::fs::remove_dir_all(folder)?)
 }
@@ -145,11 +145,42 @@ fn attempt(delivery: &Delivery, worker: &WorkerName, at: Timestamp) -> AttemptRe
     }
 }
 
-fn rate(what: &str, number: usize, elapsed: Duration) {
-    let seconds = elapsed.as_secs_f64();
-    let micros = seconds * 1e6 / number as f64;
-    println!(
-        "{what}: {number} in {seconds:.2} s: {:.0} a second, {micros:.2} us each",
-        number as f64 / seconds
-    );
+/// When a measurement began, and what the writing thread had used by then.
+struct Started(Instant, Duration);
+
+impl Started {
+    fn now() -> Self {
+        Self(Instant::now(), writer_time())
+    }
+
+    fn tell(&self, what: &str, number: usize) {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6 / number as f64;
+        let (wall, writer) = (micros(self.0.elapsed()), micros(writer_time() - self.1));
+        let rate = 1e6 / wall;
+        println!(
+            "{what}: {number}, {rate:.0} a second, {wall:.2} us each, {writer:.2} us of the writer"
+        );
+    }
+}
+
+/// Time on a processor of the thread that writes; zero where the system does not tell.
+fn writer_time() -> Duration {
+    let threads = std::fs::read_dir("/proc/self/task")
+        .into_iter()
+        .flatten()
+        .flatten();
+    let is_writer = |path: &std::path::Path| {
+        std::fs::read_to_string(path.join("comm"))
+            .is_ok_and(|name| name.starts_with("stem-sqlite-wri"))
+    };
+    let mut writers = threads
+        .map(|thread| thread.path())
+        .filter(|path| is_writer(path));
+    let statistics = writers
+        .next()
+        .map(|path| std::fs::read_to_string(path.join("schedstat")));
+    let nanos = statistics
+        .and_then(Result::ok)
+        .and_then(|text| text.split(' ').next()?.parse().ok());
+    Duration::from_nanos(nanos.unwrap_or_default())
 }

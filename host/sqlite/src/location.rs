@@ -72,7 +72,7 @@ fn refuse_network(folder: &Path) -> Stepped<()> {
     let kind = rustix::fs::statfs(folder)
         .map_err(|error| not_permitted("look at the disk of", folder, &error.into()))?
         .f_type;
-    match network(i64::from(kind)) {
+    match network(kind) {
         None => Ok(()),
         Some(name) => {
             let message = format!(

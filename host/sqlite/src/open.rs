@@ -23,8 +23,8 @@ const STATEMENTS: usize = 256;
 /// Pages of the log that are written before they are moved into the database: 16 MiB.
 const LOG_PAGES: i64 = 4_096;
 const LOG_BYTES: i64 = LOG_PAGES * 4_096;
-/// KiB of pages that a connection keeps in memory.
-const CACHE_KIB: i64 = 16_384;
+/// KiB of pages that a connection keeps in memory. A commit may look at all of them, and the system keeps the rest.
+const CACHE_KIB: i64 = 4_096;
 
 /// The connection that writes; makes the schema where the file is empty. The caller has the turn to write.
 pub(crate) fn writer(path: &Path, synchronous: Synchronous) -> Stepped<Connection> {

@@ -12,7 +12,7 @@ use stem_core::record::Report;
 use stem_core::store_error::StoreError;
 
 use crate::problem::Stepped;
-use crate::records::{self, Entry, Leftovers};
+use crate::records::{Entry, Leftovers, Recorder};
 use crate::rows::{self, count, envelope_bytes, millis, place, time};
 use crate::settle;
 use crate::store::Store;
@@ -171,7 +171,7 @@ fn cancel(
             step.execute("DELETE FROM envelopes WHERE number = ?1", [number])?;
             step.execute("DELETE FROM bodies WHERE number = ?1", [number])?;
             let entry = Entry::of(&Report::cancelled(&status, step.now))?;
-            records::add(step, number, &entry)?;
+            Recorder::new(step)?.add(number, &entry)?;
             leftovers.clear(step, number)?;
             settle::depart(step, step.namespace, number, id)?;
             Ok(Cancelling::Cancelled)

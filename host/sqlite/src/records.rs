@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
 use stem_core::record::{
@@ -83,27 +83,36 @@ impl Entry {
     }
 }
 
-/// Adds a report to the record of an envelope.
-pub(crate) fn add(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
-    const ADD: &str = "INSERT INTO records
-        (number, namespace, id, generation, delivery, state, expires_at, body)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
-    let added = step.execute(
-        ADD,
-        rusqlite::params![
+/// Adds reports to the records of their envelopes.
+pub(crate) struct Recorder<'s, 'c> {
+    step: &'s Step<'c>,
+    add: CachedStatement<'c>,
+}
+
+impl<'s, 'c> Recorder<'s, 'c> {
+    pub(crate) fn new(step: &'s Step<'c>) -> Stepped<Self> {
+        const ADD: &str = "INSERT INTO records
+            (number, namespace, id, generation, delivery, state, expires_at, body)
+            VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
+        let add = step.prepare(ADD)?;
+        Ok(Self { step, add })
+    }
+
+    pub(crate) fn add(&mut self, number: i64, entry: &Entry) -> Stepped<()> {
+        let added = self.add.execute(rusqlite::params![
             number,
-            step.namespace,
+            self.step.namespace,
             entry.id.as_bytes(),
             entry.generation,
             entry.delivery,
             entry.state(),
-            millis(entry.expires_at(step.now)),
+            millis(entry.expires_at(self.step.now)),
             entry.body,
-        ],
-    )?;
-    match added {
-        0 => merge(step, number, entry),
-        _ => Ok(()),
+        ])?;
+        match added {
+            0 => merge(self.step, number, entry),
+            _ => Ok(()),
+        }
     }
 }
 

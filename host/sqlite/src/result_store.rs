@@ -11,7 +11,7 @@ use stem_core::state::{EndState, State};
 use stem_core::store_error::StoreError;
 
 use crate::problem::{Problem, Stepped};
-use crate::records::{self, Entry};
+use crate::records::{self, Entry, Recorder};
 use crate::rows::{self, millis};
 use crate::store::{Changes, Store};
 use crate::wake::Topic;
@@ -170,7 +170,7 @@ fn report(step: &Step<'_>, entry: &Entry) -> Stepped<Reported> {
     if standing.is_stale(&fence) {
         return Ok(Reported::Stale);
     }
-    records::add(step, number, entry)?;
+    Recorder::new(step)?.add(number, entry)?;
     if entry.can_go_on() {
         records::bury_fence(step, number)?;
     } else if entry.end.is_some() {

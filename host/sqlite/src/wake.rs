@@ -84,7 +84,7 @@ impl Wake {
                 continue;
             }
             self.channels.bump(topic);
-            if let Err(error) = file.write_at(&[b'\n'], 0) {
+            if let Err(error) = file.write_at(b"\n", 0) {
                 tracing::warn!(%error, topic = topic.file(), "other processes are not woken at once");
             }
         }
