@@ -1,5 +1,6 @@
 //! What an attempt costs: the `noop` task, run in a fresh sandbox again and again, on one thread and on two.
 //!
+//! `throughput [MODULE.wasm [pooling|on-demand [PAYLOAD]]]` takes another module and payload.
 //! Prints microseconds an attempt and attempts a second, for each of several runs, and which allocator ran.
 #![allow(
     clippy::print_stdout,
@@ -23,6 +24,7 @@ use stem_core::ids::EnvelopeId;
 use stem_core::names::{QueueName, TaskName};
 use stem_core::outcome::Outcome;
 use stem_core::payload::{JSON, Payload};
+use stem_core::units::ByteSize;
 use stem_sandbox::{Allocation, Options, Overrides, Sandbox};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
@@ -31,25 +33,27 @@ const RUNS: usize = 5;
 const ATTEMPTS: u32 = 50_000;
 
 fn main() {
-    let wasm = concat!(
+    let noop = concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../../target/wasm32-wasip2/guest/noop.wasm"
     );
-    let wasm = std::env::args().nth(1).unwrap_or_else(|| wasm.to_owned());
-    let on_demand = std::env::args()
-        .nth(2)
-        .is_some_and(|word| word == "on-demand");
-    let module = read(Path::new(&wasm));
+    let arguments: Vec<String> = std::env::args().collect();
+    let argument = |place: usize| arguments.get(place).map(String::as_str);
+    let module = read(Path::new(argument(1).unwrap_or(noop)));
+    let payload = argument(3).unwrap_or(r#"{"number":12345678}"#).to_owned();
     let mut options = Options::new(64, SystemClock::shared());
-    if on_demand {
+    if argument(2) == Some(Allocation::OnDemand.as_str()) {
         options.allocation = Allocation::OnDemand;
     }
     let sandbox = Sandbox::new(options).expect("a sandbox");
     let program = runtime().block_on(prepare(&sandbox, &module));
-    println!("allocator: {}", sandbox.allocation().as_str());
+    let payload = Payload::new(JSON, payload);
+    let allocator = sandbox.allocation().as_str();
+    let memory = ByteSize(runtime().block_on(once(&*program, &payload)));
+    println!("allocator: {allocator}; the guest has {memory} of memory");
     for threads in [1, 2] {
         for _ in 0..RUNS {
-            measure(&program, threads);
+            measure(&program, &payload, threads);
         }
     }
 }
@@ -75,44 +79,65 @@ async fn prepare(sandbox: &Arc<Sandbox>, module: &Bytes) -> Arc<dyn Program> {
     program.expect("a good module")
 }
 
-fn measure(program: &Arc<dyn Program>, threads: u32) {
+fn measure(program: &Arc<dyn Program>, payload: &Payload, threads: u32) {
     let started = Instant::now();
-    thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| runtime().block_on(repeat(&**program)));
-        }
+    let cpu: Duration = thread::scope(|scope| {
+        let running: Vec<_> = (0..threads)
+            .map(|_| scope.spawn(|| runtime().block_on(repeat(&**program, payload))))
+            .collect();
+        let joined = running.into_iter().map(|thread| thread.join());
+        joined.map(|cpu| cpu.expect("no panic")).sum()
     });
     let elapsed = started.elapsed();
-    let rate = f64::from(ATTEMPTS * threads) / elapsed.as_secs_f64();
-    let each = elapsed / ATTEMPTS;
-    println!("{threads} thread(s): {each:>8.2?} an attempt on each, {rate:>8.0} attempts/s");
+    let attempts = ATTEMPTS * threads;
+    let rate = f64::from(attempts) / elapsed.as_secs_f64();
+    println!(
+        "{threads} thread(s): {:>8.2?} an attempt on each, {:>8.2?} of processor time, {rate:>8.0} attempts/s",
+        elapsed / ATTEMPTS,
+        cpu / attempts,
+    );
 }
 
-async fn repeat(program: &dyn Program) {
+/// Gives the guest's memory.
+async fn once(program: &dyn Program, payload: &Payload) -> u64 {
     let (_keep, stop) = watch::channel(Stop::No);
-    let context: Arc<dyn AttemptContext> = Arc::new(Nothing);
+    let run = attempt(program, payload, &stop);
+    let execution = program.run(run).await.expect("no host fault");
+    execution.usage.peak_memory_bytes
+}
+
+/// Gives the processor time that the attempts report.
+async fn repeat(program: &dyn Program, payload: &Payload) -> Duration {
+    let (_keep, stop) = watch::channel(Stop::No);
+    let first = attempt(program, payload, &stop);
     let mut cpu = Duration::ZERO;
     for _ in 0..ATTEMPTS {
-        let run = attempt(program, &stop, &context);
-        let execution = program.run(run).await.expect("no host fault");
-        assert!(
-            matches!(execution.outcome, Outcome::Succeeded(_)),
-            "{:?}",
-            execution.outcome
-        );
+        let execution = program.run(again(&first)).await.expect("no host fault");
+        let is_good = matches!(execution.outcome, Outcome::Succeeded(_));
+        assert!(is_good, "{:?}", execution.outcome);
         cpu += execution.usage.cpu;
     }
-    assert!(cpu > Duration::ZERO);
+    cpu
 }
 
-fn attempt(program: &dyn Program, stop: &StopSignal, context: &Arc<dyn AttemptContext>) -> Run {
+fn attempt(program: &dyn Program, payload: &Payload, stop: &StopSignal) -> Run {
     let task = program.task();
     Run {
         facts: facts(task.name.clone()),
-        payload: Payload::new(JSON, Bytes::from_static(br#"{"number":12345678}"#)),
+        payload: payload.clone(),
         limits: task.policy.limits.clone(),
         stop: stop.clone(),
-        context: Arc::clone(context),
+        context: Arc::new(Nothing),
+    }
+}
+
+fn again(run: &Run) -> Run {
+    Run {
+        facts: run.facts.clone(),
+        payload: run.payload.clone(),
+        limits: run.limits.clone(),
+        stop: run.stop.clone(),
+        context: Arc::clone(&run.context),
     }
 }
 

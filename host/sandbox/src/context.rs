@@ -20,7 +20,7 @@ const LONGEST_NOTE: usize = 256;
 /// The host's side of one attempt.
 pub(crate) struct Guest {
     pub(crate) memory: MemoryMeter,
-    pub(crate) watch: Watch,
+    pub(crate) watch: Arc<Watch>,
     pub(crate) log: Arc<Mutex<Log>>,
     context: Arc<dyn AttemptContext>,
     resources: ResourceTable,
@@ -32,7 +32,7 @@ impl Guest {
     /// A guest that has done nothing yet.
     pub(crate) fn new(
         memory: MemoryMeter,
-        watch: Watch,
+        watch: Arc<Watch>,
         log: Log,
         context: Arc<dyn AttemptContext>,
     ) -> Self {

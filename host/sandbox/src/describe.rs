@@ -46,7 +46,7 @@ pub(crate) async fn describe(
     let name = TaskName::new("describe").expect("a good name");
     let log = Log::new(EnvelopeId::new(), name, limits.log);
     let memory = MemoryMeter::new(limits.memory);
-    let guest = Guest::new(memory, watch.clone(), log, Arc::new(NoAttempt));
+    let guest = Guest::new(memory, Arc::clone(&watch), log, Arc::new(NoAttempt));
     let mut instance = Instance::new(module, guest, &limits).map_err(host)?;
     let returned = instance.call(module, &module.describe, ()).await;
     let remains = instance.finish();

@@ -2,7 +2,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use stem_core::policy::Limits;
@@ -22,7 +22,7 @@ const NEXT_EPOCH: u64 = 1;
 /// A fresh sandbox, used once.
 pub(crate) struct Instance {
     store: Store<Guest>,
-    watch: Watch,
+    watch: Arc<Watch>,
     cpu: CpuMeter,
     fuel: Option<u64>,
 }
@@ -38,9 +38,9 @@ impl Instance {
     /// A store for this guest. Every limit is armed before anything of the guest runs: instantiating runs its start
     /// functions.
     pub(crate) fn new(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Self> {
-        let mut cpu = CpuMeter::default();
-        let watch = guest.watch.clone();
-        let store = cpu.measure(|| armed(module, guest, limits))?;
+        let cpu = CpuMeter::start();
+        let watch = Arc::clone(&guest.watch);
+        let store = armed(module, guest, limits)?;
         Ok(Self {
             store,
             watch,
@@ -82,9 +82,9 @@ impl Instance {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .finish();
-        self.cpu.measure(|| drop(self.store));
+        drop(self.store);
         let usage = Usage {
-            cpu: self.cpu.spent(),
+            cpu: self.cpu.pause(),
             wall: self.watch.elapsed(),
             peak_memory_bytes,
             fuel,
@@ -124,12 +124,14 @@ async fn bounded<T>(
     watch: &Watch,
     cpu: &mut CpuMeter,
 ) -> wasmtime::Result<T> {
-    let mut over: Option<Pin<Box<dyn Future<Output = Ended> + Send>>> = None;
+    let mut over: Option<Pin<Box<dyn Future<Output = Ended> + Send + '_>>> = None;
     poll_fn(|context| {
-        if let Poll::Ready(returned) = cpu.measure(|| call.as_mut().poll(context)) {
+        cpu.resume();
+        if let Poll::Ready(returned) = call.as_mut().poll(context) {
             return Poll::Ready(returned);
         }
-        let over = over.get_or_insert_with(|| Box::pin(watch.clone().over()));
+        cpu.pause();
+        let over = over.get_or_insert_with(|| Box::pin(watch.over()));
         let ended = over.as_mut().poll(context);
         ended.map(|ended| Err(wasmtime::Error::new(ended)))
     })

@@ -85,11 +85,11 @@ impl Log {
             Stream::Stdout => LogLevel::Stdout,
             Stream::Stderr => LogLevel::Stderr,
         };
-        let mut message = escape(&String::from_utf8_lossy(&bytes));
-        if is_cut {
-            message.push_str(CUT);
+        let message = escape(&String::from_utf8_lossy(&bytes));
+        match is_cut {
+            true => self.keep_cut(level, &message),
+            false => self.keep(level, message, Vec::new()),
         }
-        self.keep(level, message, Vec::new());
     }
 
     fn partial(&mut self, stream: Stream) -> &mut Partial {
@@ -101,34 +101,43 @@ impl Log {
 
     /// Takes a line of the guest's log.
     pub(crate) fn emit(&mut self, level: LogLevel, message: &str, fields: &[(String, String)]) {
-        if self.room == 0 {
-            self.dropped += 1;
-            return;
+        // Escaping makes a text up to ten times as long: what cannot fit is not escaped as a whole.
+        if cost(message, fields) > self.room {
+            let head = &message[..message.floor_char_boundary(self.room)];
+            return self.keep_cut(level, &escape(head));
         }
-        let fields = fields
-            .iter()
-            .map(|(name, value)| (escape(name), escape(value)))
-            .collect();
+        let escaped = |(name, value): &(String, String)| (escape(name), escape(value));
+        let fields = fields.iter().map(escaped).collect();
         self.keep(level, escape(message), fields);
     }
 
-    fn keep(&mut self, level: LogLevel, mut message: String, mut fields: Vec<(String, String)>) {
-        if self.room == 0 {
-            self.dropped += 1;
-            return;
-        }
-        let of_fields: usize = fields
-            .iter()
-            .map(|(name, value)| OVERHEAD + name.len() + value.len())
-            .sum();
-        let cost = OVERHEAD + message.len() + of_fields;
+    fn keep(&mut self, level: LogLevel, message: String, fields: Vec<(String, String)>) {
+        let cost = cost(&message, &fields);
         if cost > self.room {
-            fields.clear();
-            cut(&mut message, self.room.saturating_sub(OVERHEAD));
-            self.dropped += 1;
+            return self.keep_cut(level, &message);
         }
-        self.room = self.room.saturating_sub(cost);
-        tracing::debug!(target: "stem::guest", id = %self.id, task = %self.task, level = level.as_str(), "{message}");
+        self.room -= cost;
+        self.push(level, message, fields);
+    }
+
+    /// Keeps what there is room for of a line's message: nothing comes after it.
+    fn keep_cut(&mut self, level: LogLevel, message: &str) {
+        self.dropped += 1;
+        if self.room > 0 {
+            let room = mem::take(&mut self.room).saturating_sub(OVERHEAD);
+            let kept = &message[..message.floor_char_boundary(room)];
+            self.push(level, format!("{kept}{CUT}"), Vec::new());
+        }
+    }
+
+    fn push(&mut self, level: LogLevel, message: String, fields: Vec<(String, String)>) {
+        tracing::debug!(
+            target: "stem::guest",
+            id = %self.id,
+            task = %self.task,
+            level = level.as_str(),
+            "{message}"
+        );
         self.lines.push(LogLine {
             level,
             message,
@@ -145,6 +154,11 @@ impl Log {
         }
         (mem::take(&mut self.lines), mem::take(&mut self.dropped))
     }
+}
+
+fn cost(message: &str, fields: &[(String, String)]) -> usize {
+    let of_field = |(name, value): &(String, String)| OVERHEAD + name.len() + value.len();
+    OVERHEAD + message.len() + fields.iter().map(of_field).sum::<usize>()
 }
 
 /// The text without what could move a terminal's cursor or turn the direction of writing.
@@ -222,6 +236,19 @@ mod tests {
         assert_eq!((lines.len(), dropped), (2, 3));
         assert!(lines[1].message.starts_with("xxx") && lines[1].message.ends_with(CUT));
         assert!(lines[1].message.len() < 60, "{}", lines[1].message);
+    }
+
+    /// S7
+    #[test]
+    fn a_line_with_fields_is_kept_whole_or_cut() {
+        let mut log = log(200);
+        let fields = |value: &str| vec![("na\u{7}me".to_owned(), value.to_owned())];
+        log.emit(LogLevel::Info, "fits", &fields("5"));
+        log.emit(LogLevel::Info, "does not", &fields(&"x".repeat(200)));
+        let (lines, dropped) = log.finish();
+        assert_eq!(lines[0].fields, [("na\\u{7}me".to_owned(), "5".to_owned())]);
+        assert_eq!(lines[1].message, format!("does not{CUT}"));
+        assert_eq!((lines.len(), lines[1].fields.len(), dropped), (2, 0, 1));
     }
 
     /// S7

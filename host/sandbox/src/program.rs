@@ -46,7 +46,7 @@ impl Program for SandboxedTask {
             return Err(ExecutorError::new(problem));
         }
         let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
-        let mut instance = self.equip(&run, watch.clone())?;
+        let mut instance = self.equip(&run, &watch)?;
         let returned = self.call(&mut instance, &run).await;
         let remains = instance.finish();
         Ok(Execution {
@@ -77,11 +77,11 @@ impl Sandbox {
 }
 
 impl SandboxedTask {
-    fn equip(&self, run: &Run, watch: Watch) -> Result<Instance, ExecutorError> {
+    fn equip(&self, run: &Run, watch: &Arc<Watch>) -> Result<Instance, ExecutorError> {
         let Run { facts, limits, .. } = run;
         let log = Log::new(facts.id, facts.task.clone(), limits.log);
         let memory = MemoryMeter::new(limits.memory);
-        let guest = Guest::new(memory, watch, log, Arc::clone(&run.context));
+        let guest = Guest::new(memory, Arc::clone(watch), log, Arc::clone(&run.context));
         Instance::new(&self.module, guest, limits)
             .map_err(|error| ExecutorError::new("prepare a sandbox").because(format!("{error:#}")))
     }

@@ -56,11 +56,11 @@ fn read_one(descriptor: Descriptor, overrides: &Overrides) -> Result<DeployedTas
         })?;
     check_schema(&name, "payload", descriptor.payload_schema.as_deref())?;
     check_schema(&name, "result", descriptor.result_schema.as_deref())?;
-    let mut description = escape(&descriptor.description);
+    let mut description = descriptor.description;
     cut(&mut description, LONGEST_DESCRIPTION);
     Ok(DeployedTask {
         name,
-        description,
+        description: escape(&description),
         payload_schema: descriptor.payload_schema,
         result_schema: descriptor.result_schema,
         policy,

@@ -10,23 +10,35 @@ fn thread_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
-/// Adds up processor time over several pieces of work, on whichever threads they run.
-#[derive(Debug, Default)]
+/// Adds up processor time between the waits of one attempt, on whichever threads it runs.
+///
+/// The clock is a system call, so it is read only where work begins and where it stops: twice for an attempt that never
+/// waits.
+#[derive(Debug)]
 pub(crate) struct CpuMeter {
     spent: Duration,
+    running_since: Option<Duration>,
 }
 
 impl CpuMeter {
-    /// Does this piece of work and counts it.
-    pub(crate) fn measure<T>(&mut self, work: impl FnOnce() -> T) -> T {
-        let before = thread_time();
-        let done = work();
-        self.spent += thread_time().saturating_sub(before);
-        done
+    /// Work begins on this thread.
+    pub(crate) fn start() -> Self {
+        Self {
+            spent: Duration::ZERO,
+            running_since: Some(thread_time()),
+        }
     }
 
-    /// Everything so far.
-    pub(crate) fn spent(&self) -> Duration {
+    /// Work goes on, maybe on another thread.
+    pub(crate) fn resume(&mut self) {
+        self.running_since.get_or_insert_with(thread_time);
+    }
+
+    /// The attempt waits, or has ended; gives everything so far.
+    pub(crate) fn pause(&mut self) -> Duration {
+        if let Some(since) = self.running_since.take() {
+            self.spent += thread_time().saturating_sub(since);
+        }
         self.spent
     }
 }

@@ -8,7 +8,6 @@ use stem_core::executor::{Stop, StopReason, StopSignal};
 use stem_core::policy::Limits;
 
 /// Watches over one attempt from its start.
-#[derive(Clone)]
 pub(crate) struct Watch {
     clock: Arc<dyn Clock>,
     started: Duration,
@@ -39,14 +38,14 @@ pub(crate) enum Ended {
 
 impl Watch {
     /// The attempt starts now.
-    pub(crate) fn start(clock: &Arc<dyn Clock>, limits: &Limits, stop: StopSignal) -> Self {
-        Self {
+    pub(crate) fn start(clock: &Arc<dyn Clock>, limits: &Limits, stop: StopSignal) -> Arc<Self> {
+        Arc::new(Self {
             clock: Arc::clone(clock),
             started: clock.monotonic(),
             soft: limits.soft_time,
             hard: limits.hard_time,
             stop,
-        }
+        })
     }
 
     /// Time since the start.
@@ -84,18 +83,18 @@ impl Watch {
     }
 
     /// Returns when the attempt is over: for a guest that waits inside the host, where no epoch reaches it.
-    pub(crate) async fn over(mut self) -> Ended {
-        let left = self.left();
-        let told = tokio::time::timeout(left, self.told_to_end()).await;
+    pub(crate) async fn over(&self) -> Ended {
+        let told = tokio::time::timeout(self.left(), self.told_to_end()).await;
         told.map_or(Ended::HardTime, Ended::Stopped)
     }
 
-    async fn told_to_end(&mut self) -> StopReason {
+    async fn told_to_end(&self) -> StopReason {
+        let mut stop = self.stop.clone();
         loop {
-            if let Stop::Now(reason) = *self.stop.borrow_and_update() {
+            if let Stop::Now(reason) = *stop.borrow_and_update() {
                 return reason;
             }
-            if self.stop.changed().await.is_err() {
+            if stop.changed().await.is_err() {
                 // Nobody can send the signal any more: only the time limit is left.
                 std::future::pending::<()>().await;
             }

@@ -4,7 +4,6 @@ mod common;
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use bytes::Bytes;
 use common::hostile::running;
@@ -201,14 +200,13 @@ fn a_new_version_is_found_by_itself() {
     block_on(async {
         let shop = Shop::open().await;
         shop.program("word-count", None).await;
+        shop.shelf.fetching.notified().await;
         let digest = shop.deploy("texts", &other_version("0x6a6a")).await;
-        let switched = async {
-            while shop.program("word-count", None).await.digest() != digest {
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        };
-        let waited = tokio::time::timeout(20 * PATIENCE, switched).await;
-        waited.expect("the new version runs");
+        let fetched = shop.shelf.fetching.notified();
+        let waited = tokio::time::timeout(20 * PATIENCE, fetched).await;
+        waited.expect("the new version is fetched");
+        shop.catalog.refresh().await.expect("refreshed");
+        assert_eq!(shop.program("word-count", None).await.digest(), digest);
     });
 }
 

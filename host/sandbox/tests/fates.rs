@@ -3,9 +3,10 @@
 mod common;
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::hostile::running;
+use common::hostile::{Hostile, running};
 use common::{
     Attempt, Kept, PATIENCE, block_on, failure, guest, misbehave, program, result, sandbox,
 };
@@ -221,17 +222,24 @@ fn a_task_is_asked_to_stop_at_its_soft_limit_and_may_try_again() {
     assert_eq!(failure(&execution).disposition, Disposition::Retry);
 }
 
-/// W7: whatever the guest does, `Stop::Now` ends it.
+/// A guest that asks for its checkpoint and then loops for ever.
+fn endless() -> Hostile {
+    let load = r#"(import "stem:task/context@0.1.0" "load-checkpoint" (func $load (param i32)))"#;
+    running("(call $load (i32.const 8192)) (loop (br 0)) (unreachable)").importing("", "", load)
+}
+
+/// W7: also when the guest waits inside the host for what never comes.
 #[test]
 fn a_task_that_is_told_to_end_now_is_ended_whatever_it_does() {
-    for fate in ["spin", "sleep"] {
+    for is_stuck in [false, true] {
         let (sender, signal) = watch::channel(Stop::No);
-        let attempt =
-            Attempt::json(&format!(r#"{{"fate":"{fate}","ms":600000}}"#)).stopping(signal);
+        let attempt = Attempt::json("{}").stopping(signal);
+        let context = Arc::clone(&attempt.context);
+        context.is_stuck.store(is_stuck, Ordering::SeqCst);
         let execution = block_on(async {
-            let program = misbehave(&[]).await;
+            let program = program(&sandbox(1), &endless().component(), &[]).await;
             let ender = async {
-                tokio::time::sleep(Duration::from_millis(30)).await;
+                context.asked.notified().await;
                 sender.send_replace(Stop::Now(StopReason::Cancelled));
             };
             futures::join!(attempt.run(&program), ender).0

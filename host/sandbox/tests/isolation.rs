@@ -7,10 +7,11 @@ use std::sync::Arc;
 use common::hostile::{Hostile, running};
 use common::{Attempt, block_on, crossed, failure, guest, program, result, sandbox, sandbox_with};
 use futures::future::join_all;
-use stem_core::executor::{Execution, Program};
+use stem_core::clock::SystemClock;
+use stem_core::executor::{Execution, Program, Stop};
 use stem_core::outcome::{FailureKind, Limit};
 use stem_core::payload::Payload;
-use stem_sandbox::{Allocation, Sandbox};
+use stem_sandbox::{Allocation, Options, Sandbox};
 
 // === neighbours ===
 
@@ -74,6 +75,43 @@ fn guests_that_spin_starve_nobody() {
         let soonest = spun.iter().map(|execution| execution.usage.wall).min();
         assert!(slowest < soonest, "{slowest:?} {soonest:?}");
     });
+}
+
+// === slots ===
+
+/// S4: no slot is left for an attempt, which is no fault of its task.
+#[test]
+fn an_attempt_that_finds_no_slot_is_a_fault_of_the_host() {
+    let stop = tokio::sync::watch::channel(Stop::No).1;
+    block_on(async {
+        let misbehave = program(
+            &sandbox(1),
+            &guest("misbehave"),
+            &[("hard-time-limit", "1s")],
+        )
+        .await;
+        let attempts = (0..12).map(|_| {
+            let attempt = Attempt::json(r#"{"fate":"sleep","ms":60000}"#).stopping(stop.clone());
+            attempt.try_run(&misbehave)
+        });
+        let ended = join_all(attempts).await;
+        let refused: Vec<_> = ended.into_iter().filter_map(Result::err).collect();
+        assert_eq!(refused.len(), 3, "one slot and eight spare ones");
+        assert_eq!(refused[0].to_string(), "run a module in its sandbox");
+    });
+}
+
+/// S1: where no pool can be had, attempts run without one.
+#[test]
+fn a_machine_without_room_for_the_pool_runs_without_it() {
+    let options = Options::new(40_000, SystemClock::shared());
+    let sandbox = Sandbox::new(options).expect("a sandbox");
+    assert_eq!(sandbox.allocation(), Allocation::OnDemand);
+    let execution = block_on(async {
+        let noop = program(&sandbox, &guest("noop"), &[]).await;
+        Attempt::json("1").run(&noop).await
+    });
+    assert_eq!(result(&execution), "1");
 }
 
 // === secrets ===

@@ -9,6 +9,7 @@ pub mod store;
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,7 +17,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stem_core::clock::{SystemClock, Timestamp};
 use stem_core::executor::{
-    AttemptContext, AttemptFacts, CheckpointError, Execution, Program, Run, Stop, StopSignal,
+    AttemptContext, AttemptFacts, CheckpointError, Execution, ExecutorError, Program, Run, Stop,
+    StopSignal,
 };
 use stem_core::ids::EnvelopeId;
 use stem_core::names::{HeaderName, QueueName, TaskName};
@@ -25,7 +27,7 @@ use stem_core::payload::Payload;
 use stem_core::policy::Limits;
 use stem_sandbox::{Allocation, Inspected, Options, Overrides, Sandbox};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// How much later than it should an event may come on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -135,20 +137,29 @@ impl Attempt {
 
     /// Runs it under the task's own limits.
     pub async fn run(self, program: &Arc<dyn Program>) -> Execution {
+        self.try_run(program).await.expect("no host fault")
+    }
+
+    /// The same, where the host may fail.
+    pub async fn try_run(self, program: &Arc<dyn Program>) -> Result<Execution, ExecutorError> {
         let limits = program.task().policy.limits.clone();
-        self.run_within(program, limits).await
+        program.run(self.prepare(program, limits)).await
     }
 
     /// Runs it under other limits.
     pub async fn run_within(self, program: &Arc<dyn Program>, limits: Limits) -> Execution {
-        let run = Run {
+        let execution = program.run(self.prepare(program, limits)).await;
+        execution.expect("no host fault")
+    }
+
+    fn prepare(self, program: &Arc<dyn Program>, limits: Limits) -> Run {
+        Run {
             facts: facts(program.task().name.clone(), self.headers),
             payload: self.payload,
             limits,
             stop: self.stop,
             context: self.context,
-        };
-        program.run(run).await.expect("no host fault")
+        }
     }
 }
 
@@ -203,6 +214,10 @@ pub fn result(execution: &Execution) -> String {
 pub struct Kept {
     pub progress: Mutex<Vec<(f64, String)>>,
     pub checkpoint: Mutex<Option<Payload>>,
+    /// Told when a checkpoint is asked for.
+    pub asked: Notify,
+    /// Whether a checkpoint that is asked for never comes.
+    pub is_stuck: AtomicBool,
 }
 
 #[async_trait]
@@ -215,6 +230,10 @@ impl AttemptContext for Kept {
     }
 
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        self.asked.notify_one();
+        if self.is_stuck.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         Ok(self.checkpoint.lock().expect("not poisoned").clone())
     }
 

@@ -10,6 +10,7 @@ use stem_core::ids::Digest;
 use stem_core::module_store::{Activated, Activation, DeployedTask, Deployment, ModuleStore};
 use stem_core::names::DeploymentName;
 use stem_core::store_error::{StoreError, StoreErrorKind};
+use tokio::sync::Notify;
 
 /// Deployments and modules in memory.
 #[derive(Default)]
@@ -20,6 +21,8 @@ pub struct Shelf {
     pub is_away: AtomicBool,
     pub fetched: AtomicU64,
     pub asked: AtomicU64,
+    /// Told when a module is fetched.
+    pub fetching: Notify,
 }
 
 impl Shelf {
@@ -98,6 +101,7 @@ impl ModuleStore for Shelf {
     async fn module(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
         self.check()?;
         self.fetched.fetch_add(1, Ordering::SeqCst);
+        self.fetching.notify_one();
         let modules = self.modules.lock().expect("not poisoned");
         Ok(modules
             .iter()
