@@ -17,7 +17,7 @@ use stem_core::store_error::StoreErrorKind;
 use crate::problem::{Problem, Stepped};
 
 /// How long a writer waits for its turn before it says that the store is busy.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The turnstile in front of one database.
 pub(crate) struct Turnstile {
@@ -51,15 +51,15 @@ impl Turnstile {
     pub(crate) fn take(&self) -> Stepped<Turn> {
         match Locks::try_take(&self.own) {
             Ok(Some(turn)) => Ok(turn),
-            Ok(None) => self.wait(),
+            Ok(None) => self.wait(PATIENCE),
             Err(error) => Err(unavailable(&error)),
         }
     }
 
-    fn wait(&self) -> Stepped<Turn> {
+    fn wait(&self, patience: Duration) -> Stepped<Turn> {
         let (answer, turn) = channel();
         self.waiter.send(answer).map_err(|_| Problem::stopped())?;
-        match turn.recv_timeout(PATIENCE) {
+        match turn.recv_timeout(patience) {
             Ok(turn) => turn.map_err(|error| unavailable(&error)),
             Err(RecvTimeoutError::Timeout) => Err(Problem::new(
                 StoreErrorKind::Busy,
@@ -131,5 +131,53 @@ impl Drop for Turn {
         if let Err(error) = self.0.turn.unlock() {
             tracing::error!(%error, "cannot give up the turn to write");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn two_writers() -> (tempfile::TempDir, Turnstile, Turnstile) {
+        let folder = tempfile::TempDir::new().expect("a folder for the test");
+        let open = || Turnstile::open(folder.path()).expect("a turnstile opens");
+        let (here, there) = (open(), open());
+        (folder, here, there)
+    }
+
+    #[test]
+    fn one_writer_at_a_time_has_the_turn() {
+        let (_folder, here, there) = two_writers();
+        let turn = here.take().expect("nobody else has it");
+        assert!(matches!(Locks::try_take(&there.own), Ok(None)));
+        drop(turn);
+        assert!(matches!(Locks::try_take(&there.own), Ok(Some(_))));
+    }
+
+    #[test]
+    fn who_waits_goes_before_who_comes_again() {
+        let (_folder, here, there) = two_writers();
+        let turn = here.take().expect("nobody else has it");
+        let (answer, taken) = channel();
+        there.waiter.send(answer).expect("the waiter runs");
+        // The one that waits holds the entry, now or soon: only then is the turn given up.
+        while matches!(here.own.entry.try_lock(), Ok(())) {
+            here.own.entry.unlock().expect("it was locked");
+            thread::yield_now();
+        }
+        drop(turn);
+        assert!(matches!(Locks::try_take(&here.own), Ok(None)));
+        drop(taken.recv().expect("the waiter answers"));
+        assert!(here.take().is_ok());
+    }
+
+    #[test]
+    fn a_turn_that_was_waited_for_too_long_is_given_back() {
+        let (_folder, here, there) = two_writers();
+        let turn = here.take().expect("nobody else has it");
+        let busy = there.wait(Duration::from_millis(10));
+        assert!(busy.is_err_and(|problem| problem.kind == StoreErrorKind::Busy));
+        drop(turn);
+        assert!(here.take().is_ok());
     }
 }

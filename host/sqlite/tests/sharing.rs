@@ -11,8 +11,10 @@ use rusqlite::Connection;
 use stem_core::broker::{Broker, Claim, Settling};
 use stem_core::clock::{Clock, SystemClock};
 use stem_core::control::Control;
+use stem_core::dead_letters::DeadLetters;
 use stem_core::names::Namespace;
 use stem_core::outcome::Settlement;
+use stem_core::queues::Queues;
 use stem_core::result_store::ResultStore;
 use stem_core::state::EndState;
 use stem_core::store_error::StoreErrorKind;
@@ -215,4 +217,30 @@ async fn what_was_published_is_there_for_the_next_one() {
     let second = file.open().await;
     let deliveries = second.claim(&claim(1_000)).await.expect("it answers");
     assert_eq!(deliveries.len(), 100);
+}
+
+/// B10: long envelopes lie apart from the others, and come back like them.
+#[tokio::test]
+async fn a_long_envelope_comes_back_whole_each_time() {
+    let file = File::new();
+    let store = file.open().await;
+    let mut long = publication();
+    long.bytes = (0..100_000_u32).map(|number| number as u8).collect();
+    store
+        .publish(std::slice::from_ref(&long))
+        .await
+        .expect("it is published");
+    let first = store.claim(&claim(1)).await.expect("it answers").remove(0);
+    assert_eq!(first.bytes, long.bytes);
+    store
+        .settle(&[ending(&first, EndState::Failed)])
+        .await
+        .expect("it is settled");
+    let letter = store.show(&[long.id]).await.expect("it answers").remove(0);
+    assert_eq!(letter.map(|letter| letter.bytes), Some(long.bytes.clone()));
+    store.replay(&[long.id]).await.expect("it is replayed");
+    let found = store.find(&[long.id]).await.expect("it answers").remove(0);
+    assert_eq!(found.map(|found| found.bytes), Some(long.bytes.clone()));
+    let second = store.claim(&claim(1)).await.expect("it answers").remove(0);
+    assert_eq!(second.bytes, long.bytes);
 }
