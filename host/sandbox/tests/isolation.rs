@@ -19,7 +19,7 @@ const NEIGHBOURS: usize = 100;
 
 /// A loop, a hog, a panic, a flood and a garbage guest, among so many that do their work.
 async fn mixed(sandbox: &Arc<Sandbox>) -> (Vec<Execution>, Vec<Execution>) {
-    let hard = [("hard-time-limit", "2s")];
+    let hard = [("hard-time-limit", "1s")];
     let misbehave = program(sandbox, &guest("misbehave"), &hard).await;
     let noop = program(sandbox, &guest("noop"), &[]).await;
     let fates = ["spin", "hog", "trap", "flood", "garbage"];
@@ -66,7 +66,7 @@ fn a_hundred_neighbours_succeed_without_a_pool() {
 fn guests_that_spin_starve_nobody() {
     block_on(async {
         let sandbox = sandbox(16);
-        let misbehave = program(&sandbox, &guest("misbehave"), &[("hard-time-limit", "3s")]).await;
+        let misbehave = program(&sandbox, &guest("misbehave"), &[("hard-time-limit", "1s")]).await;
         let noop = program(&sandbox, &guest("noop"), &[]).await;
         let spinning = join_all((0..8).map(|_| Attempt::fate("spin").run(&misbehave)));
         let quick = async { join_all((0..20).map(|_| Attempt::json("1").run(&noop))).await };

@@ -27,7 +27,7 @@ use stem_core::payload::Payload;
 use stem_core::policy::Limits;
 use stem_sandbox::{Allocation, Inspected, Options, Overrides, Sandbox};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, OnceCell, watch};
 
 /// How much later than it should an event may come on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -102,7 +102,14 @@ pub async fn program(
 
 /// `misbehave` with these settings.
 pub async fn misbehave(settings: &[(&str, &str)]) -> Arc<dyn Program> {
-    program(&sandbox(4), &guest("misbehave"), settings).await
+    /// Compiled once for all tests: it never changes.
+    static DEFAULT: OnceCell<Arc<dyn Program>> = OnceCell::const_new();
+    let compile = || async { program(&sandbox(64), &guest("misbehave"), settings).await };
+    if settings.is_empty() {
+        Arc::clone(DEFAULT.get_or_init(compile).await)
+    } else {
+        compile().await
+    }
 }
 
 /// An attempt to be run.
