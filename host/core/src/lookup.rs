@@ -40,13 +40,10 @@ pub async fn look_up_all(
 ) -> Result<Vec<Option<Lookup>>, StoreError> {
     let mut records = stores.results.records(ids).await?;
     let statuses = stores.queues.find(ids).await?;
-    let is_missed = |(record, status): (&Option<Record>, &Option<EnvelopeStatus>)| {
-        let end = record.as_ref().and_then(|record| record.end.as_ref());
-        status.is_none() && end.is_none_or(|end| end.state == EndState::Failed)
-    };
     // An envelope may have ended between the two questions, also in a generation that began with a replay: then its
     // record is there by now (R2).
-    if records.iter().zip(&statuses).any(is_missed) {
+    let mut both = records.iter().zip(&statuses);
+    if both.any(|(record, status)| is_missed(record.as_ref(), status.as_ref())) {
         records = stores.results.records(ids).await?;
     }
     Ok(records
@@ -54,6 +51,18 @@ pub async fn look_up_all(
         .zip(statuses)
         .map(|(record, status)| join(record, status))
         .collect())
+}
+
+/// Whether there may be an end that the record did not show yet.
+fn is_missed(record: Option<&Record>, status: Option<&EnvelopeStatus>) -> bool {
+    let end = record.and_then(|record| Some((record.generation, record.end.as_ref()?.state)));
+    match status {
+        None => end.is_none_or(|(_, state)| state == EndState::Failed),
+        Some(status) if status.place == Place::Dead => {
+            end.is_none_or(|(generation, _)| generation != status.generation)
+        }
+        Some(_) => false,
+    }
 }
 
 fn join(record: Option<Record>, status: Option<EnvelopeStatus>) -> Option<Lookup> {
@@ -100,3 +109,56 @@ pub async fn wait(
 
 /// How long a wait lasts where nothing else is said.
 pub const DEFAULT_WAIT: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::names::{QueueName, TaskName};
+
+    fn status(place: Place) -> EnvelopeStatus {
+        EnvelopeStatus {
+            id: EnvelopeId::new(),
+            task: TaskName::new("t").expect("a name"),
+            queue: QueueName::new("q").expect("a name"),
+            priority: 0,
+            generation: 2,
+            attempts: 1,
+            deliveries: 1,
+            place,
+            bytes: bytes::Bytes::new(),
+        }
+    }
+
+    fn record(generation: u32, end: Option<EndState>) -> Record {
+        let mut record = Record::continued(None, EnvelopeId::new(), generation);
+        record.end = end.map(|state| End {
+            state,
+            at: Timestamp::default(),
+            result: None,
+            error: None,
+            reason: None,
+        });
+        record
+    }
+
+    /// R2, R3: an end between the two questions is not overlooked.
+    #[test]
+    fn the_record_is_asked_again_where_it_may_have_ended_meanwhile() {
+        let (dead, ready) = (status(Place::Dead), status(Place::Ready));
+        let (succeeded, failed) = (Some(EndState::Succeeded), Some(EndState::Failed));
+        for (record, status, is_so) in [
+            (None, None, true),
+            (Some(record(2, None)), None, true),
+            (Some(record(1, failed)), None, true),
+            (Some(record(1, succeeded)), None, false),
+            (Some(record(2, None)), Some(&dead), true),
+            (Some(record(1, failed)), Some(&dead), true),
+            (Some(record(2, failed)), Some(&dead), false),
+            (Some(record(1, failed)), Some(&ready), false),
+        ] {
+            let missed = is_missed(record.as_ref(), status);
+            assert_eq!(missed, is_so, "{record:?} {status:?}");
+        }
+    }
+}
