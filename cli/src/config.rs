@@ -75,14 +75,12 @@ pub struct Config {
 struct Given {
     value: String,
     by: String,
+    /// The folder of the file that it stands in.
+    folder: Option<PathBuf>,
 }
 
 impl Environment {
     /// The process's environment.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "the one place that reads the environment"
-    )]
     pub fn read() -> Self {
         let is_ours = |name: &str| {
             name.starts_with(PREFIX)
@@ -174,14 +172,12 @@ impl Config {
             },
             path: file.clone(),
         };
-        let default = Given {
-            value: environment.default_broker(),
-            by: "the default".to_owned(),
+        let broker = match layers.take("broker-url") {
+            Some(given) => given.store()?,
+            None => environment.default_broker()?,
         };
-        let given = layers.take("broker-url");
-        let broker = layers.parse("broker-url", &given.unwrap_or(default), StoreUrl::parse)?;
         let results = match layers.take("result-backend-url") {
-            Some(given) => layers.parse("result-backend-url", &given, StoreUrl::parse)?,
+            Some(given) => given.store()?,
             None => broker.clone(),
         };
         Ok(Self {
@@ -190,7 +186,7 @@ impl Config {
             namespace: layers.named("namespace", "stem", |name| Namespace::new(name))?,
             default_queue: layers.named("default-queue", "default", |name| QueueName::new(name))?,
             payload_limit: match layers.take("payload-limit") {
-                Some(given) => layers.parse("payload-limit", &given, str::parse)?,
+                Some(given) => given.parse(str::parse)?,
                 None => DEFAULT_PAYLOAD_LIMIT,
             },
             log_level: layers.take("log-level").map(|given| given.value),
@@ -200,9 +196,12 @@ impl Config {
 }
 
 impl Environment {
-    fn default_broker(&self) -> String {
-        let path = self.data_directory().map(|folder| folder.join("stem.db"));
-        path.map_or_else(String::new, |path| format!("sqlite:{}", path.display()))
+    fn default_broker(&self) -> Result<StoreUrl> {
+        let folder = self.data_directory().ok_or_else(|| {
+            Failure::usage("find the default store", "there is no home directory")
+                .hint("name a store with --broker-url or STEM_BROKER_URL")
+        })?;
+        Ok(StoreUrl::file(folder.join("stem.db")))
     }
 }
 
@@ -223,33 +222,16 @@ impl Layers<'_> {
             _ => &None,
         };
         let variable = variable(key);
-        let given = |value: &str, by: String| Given {
-            value: value.to_owned(),
-            by,
-        };
-        flag.as_deref()
-            .map(|value| given(value, format!("--{key}")))
-            .or_else(|| Some(given(self.environment.get(&variable)?, variable.clone())))
-            .or_else(|| {
-                let path = self.path.as_ref()?.display();
-                Some(given(&self.file.remove(key)?, format!("`{key}` in {path}")))
-            })
-    }
-
-    fn parse<T, E: std::fmt::Display>(
-        &self,
-        key: &str,
-        given: &Given,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Result<T> {
-        parse(&given.value).map_err(|problem| {
-            let failure = Failure::usage(format!("read {}", given.by), problem);
-            match given.value.is_empty() {
-                true => failure
-                    .hint(format!("there is no home directory: set {}", variable(key)))
-                    .into(),
-                false => failure.into(),
-            }
+        if let Some(value) = flag {
+            return Some(Given::new(value, format!("--{key}")));
+        }
+        if let Some(value) = self.environment.get(&variable) {
+            return Some(Given::new(value, variable.clone()));
+        }
+        let (value, path) = (self.file.remove(key)?, self.path.as_ref()?);
+        Some(Given {
+            folder: path.parent().map(Path::to_owned),
+            ..Given::new(&value, format!("`{key}` in {}", path.display()))
         })
     }
 
@@ -259,11 +241,37 @@ impl Layers<'_> {
         default: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T> {
-        let given = self.take(key).unwrap_or_else(|| Given {
-            value: default.to_owned(),
-            by: "the default".to_owned(),
-        });
-        self.parse(key, &given, parse)
+        let given = self.take(key);
+        given
+            .unwrap_or_else(|| Given::new(default, "the default".to_owned()))
+            .parse(parse)
+    }
+}
+
+impl Given {
+    fn new(value: &str, by: String) -> Self {
+        Self {
+            value: value.to_owned(),
+            by,
+            folder: None,
+        }
+    }
+
+    fn parse<T, E: std::fmt::Display>(
+        &self,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T> {
+        parse(&self.value)
+            .map_err(|problem| Failure::usage(format!("read {}", self.by), problem).into())
+    }
+
+    /// A store; a path in a file is meant from that file's folder.
+    fn store(&self) -> Result<StoreUrl> {
+        let url = self.parse(StoreUrl::parse)?;
+        Ok(match &self.folder {
+            Some(folder) => url.within(folder),
+            None => url,
+        })
     }
 }
 

@@ -1,3 +1,5 @@
+//! Settings from flags, environment and file: which wins, and what is refused.
+
 use super::*;
 
 /// A folder of its own, with this configuration file if there is to be one.
@@ -144,4 +146,15 @@ fn a_file_that_was_named_must_be_there() {
     let error =
         load(&Flags::default(), &[("STEM_CONFIG", "none.toml")], None).expect_err("refused");
     assert!(error.contains("there is no such file"), "{error}");
+}
+
+#[test]
+fn a_path_in_a_file_is_meant_from_that_files_folder() {
+    let folder = folder(Some("broker-url = \"sqlite:stem.db\""));
+    let flags = Flags {
+        config: Some(folder.path().join(FILE_NAME)),
+        ..Flags::default()
+    };
+    let config = Config::load(&flags, &environment(&[]), Path::new("/elsewhere")).expect("loaded");
+    assert_eq!(config.broker, StoreUrl::file(folder.path().join("stem.db")));
 }

@@ -149,7 +149,7 @@ fn of_store(error: &StoreError) -> (Exit, Option<String>) {
             "check who owns the path and whether it may be written, or name another with --broker-url",
         ),
         StoreErrorKind::Refused => return (Exit::Refused, None),
-        _ => return (Exit::Unreachable, None),
+        StoreErrorKind::Internal | _ => return (Exit::Unreachable, None),
     };
     (exit, Some(hint.to_owned()))
 }

@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 
+use commands::worker::Verb;
 use config::{Environment, Flags};
 use invocation::Invocation;
 use output::Output;
@@ -143,9 +144,7 @@ impl Command {
 
     /// A worker tells what it does; other commands speak up only where something is odd.
     fn default_log_level(&self) -> &'static str {
-        match self {
-            Self::Worker(commands::worker::Verb::Start(_)) | Self::Dev(_) => "info",
-            _ => "warn",
-        }
+        let is_worker = matches!(self, Self::Dev(_) | Self::Worker(Verb::Start(_)));
+        if is_worker { "info" } else { "warn" }
     }
 }

@@ -1,6 +1,7 @@
 //! How answers are printed: JSON for programs; tables and colour for a person on a terminal, plain columns otherwise.
 
-use std::io::{IsTerminal, Write};
+use std::io::{IsTerminal, Stdout, Write};
+use std::sync::Arc;
 
 use anyhow::Result;
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
@@ -18,10 +19,11 @@ pub struct Columns<'a, T> {
 }
 
 /// Where answers go, and in which form.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Output {
     /// Whether programs read the answer.
     pub is_json: bool,
+    stdout: Arc<Stdout>,
     is_terminal: bool,
     has_color: bool,
 }
@@ -29,9 +31,11 @@ pub struct Output {
 impl Output {
     /// Standard output, as it is; `allows_color` is false where NO_COLOR is set.
     pub fn new(is_json: bool, allows_color: bool) -> Self {
-        let is_terminal = std::io::stdout().is_terminal();
+        let stdout = std::io::stdout();
+        let is_terminal = stdout.is_terminal();
         Self {
             is_json,
+            stdout: Arc::new(stdout),
             is_terminal,
             has_color: is_terminal && allows_color,
         }
@@ -44,13 +48,13 @@ impl Output {
 
     /// Prints one line.
     pub fn line(&self, text: impl std::fmt::Display) -> Result<()> {
-        writeln!(std::io::stdout().lock(), "{text}")?;
+        writeln!(self.stdout.lock(), "{text}")?;
         Ok(())
     }
 
     /// Prints bytes as they are.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = self.stdout.lock();
         stdout.write_all(bytes)?;
         stdout.flush()?;
         Ok(())
@@ -139,7 +143,7 @@ impl Output {
     }
 
     fn print(&self, table: &Table) -> Result<()> {
-        let mut stdout = std::io::stdout().lock();
+        let mut stdout = self.stdout.lock();
         for line in table.lines() {
             // Cells are padded on both sides: neither the first column nor the line's end needs that.
             let line = line.trim_end();

@@ -1,7 +1,7 @@
 //! From a URL to open stores: the only file that names the store crates.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
@@ -32,7 +32,7 @@ pub enum StoreUrl {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UrlError {
     /// Nothing is given.
-    #[error("no store is named")]
+    #[error("no store is named: write sqlite:PATH or memory:")]
     Empty,
     /// A server that this version cannot talk to.
     #[error("a `{0}` store comes with a later version: use sqlite:PATH")]
@@ -78,6 +78,28 @@ impl StoreUrl {
             scheme if LATER.contains(&scheme) => Err(UrlError::Later(scheme.to_owned())),
             // What follows the scheme may hold a password: it is not repeated.
             scheme => Err(UrlError::Unknown(format!("{scheme}:"))),
+        }
+    }
+
+    /// A SQLite file with the usual settings.
+    pub fn file(path: PathBuf) -> Self {
+        Self::Sqlite {
+            path,
+            is_fully_synchronous: false,
+        }
+    }
+
+    /// The same, where a relative path is meant from this folder.
+    pub fn within(self, folder: &Path) -> Self {
+        match self {
+            Self::Memory => Self::Memory,
+            Self::Sqlite {
+                path,
+                is_fully_synchronous,
+            } => Self::Sqlite {
+                path: folder.join(path),
+                is_fully_synchronous,
+            },
         }
     }
 

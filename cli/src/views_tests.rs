@@ -1,3 +1,5 @@
+//! The JSON shapes, literally: a change here is a change for programs.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -137,9 +137,6 @@ fn temporary(config: &Config) -> Result<(StoreUrl, Option<TempDir>)> {
         .prefix("stem-bench-")
         .tempdir_in(&beside)
         .with_context(|| format!("make a folder in `{}`", beside.display()))?;
-    let url = StoreUrl::Sqlite {
-        path: folder.path().join("bench.db"),
-        is_fully_synchronous: false,
-    };
+    let url = StoreUrl::file(folder.path().join("bench.db"));
     Ok((url, Some(folder)))
 }

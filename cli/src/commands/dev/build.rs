@@ -33,11 +33,11 @@ pub async fn run(project: &Path) -> Result<Vec<PathBuf>> {
         .with_context(|| format!("{}: run cargo", attempted()))?;
     let built = building.wait_with_output().await.with_context(attempted)?;
     if !built.status.success() {
-        return Err(Failure::refused(attempted(), "see above")
-            .hint(format!(
-                "once, on a new machine: rustup target add {TARGET}"
-            ))
-            .into());
+        let failure = Failure::refused(attempted(), "see above");
+        return Err(match has_target().await {
+            true => failure.into(),
+            false => failure.hint(format!("rustup target add {TARGET}")).into(),
+        });
     }
     let modules = modules(&built.stdout);
     if modules.is_empty() {

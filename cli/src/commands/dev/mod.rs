@@ -37,11 +37,11 @@ pub struct Args {
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let signals = Signals::catch()?;
     let stores = invocation.open_stores(Lifetime::OneProcess).await?;
-    let output = invocation.output;
+    let output = &invocation.output;
     let mut bench = Workbench {
         engine: Engine::for_inspection(Arc::clone(&stores.clock))?,
         stores: stores.clone(),
-        output,
+        output: output.clone(),
         last: None,
     };
     for file in &args.files {

@@ -1,0 +1,133 @@
+//! What `deploy` refuses, what it says, and what is in force afterwards.
+
+mod support;
+
+use serde_json::json;
+use support::{Host, built_in, guest};
+
+fn word_count() -> String {
+    guest("word-count").display().to_string()
+}
+
+/// M1
+#[test]
+fn a_file_that_is_no_component_is_refused_by_what_it_is() {
+    let host = Host::new();
+    let text = host.write("text.wasm", "hello");
+    host.run(&["deploy", &text]).assert(5, "is no WebAssembly");
+    let core = host.write("core.wasm", b"\0asm\x01\0\0\0");
+    host.run(&["deploy", &core])
+        .assert(5, "a core WebAssembly module, not a component");
+    let empty = host.write("empty.wasm", b"\0asm\x0d\0\x01\0");
+    host.run(&["deploy", &empty])
+        .assert(5, "does not export `stem:task/handler`");
+    assert_eq!(host.json(&["module", "list"]), json!([]));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_wrong_usage() {
+    let answer = Host::new().run(&["deploy", "none.wasm"]);
+    answer.assert(2, "error: read the module `none.wasm`: ");
+}
+
+/// M4
+#[test]
+fn an_unknown_setting_is_refused_by_name() {
+    let host = Host::new();
+    let policy = host.write("p.toml", "[tasks.word-count]\nmax-atempts = 3\n");
+    host.run(&["deploy", &word_count(), "--policy", &policy])
+        .assert(2, "did you mean `max-attempts`?");
+    host.run(&["deploy", &word_count(), "--memory", "3 elephants"])
+        .assert(2, "is no size");
+}
+
+/// M4
+#[test]
+fn flags_win_over_the_policy_and_that_over_the_module() {
+    let host = Host::new();
+    let module = std::fs::read(guest("word-count")).expect("built");
+    let module = host.write("p/target/release/counting.wasm", module);
+    host.write(
+        "p/stem.toml",
+        "[tasks.word-count]\nmax-attempts = 7\nhard-time-limit = \"7s\"\n",
+    );
+    let answer = host.run(&["deploy", &module, "--hard", "8s"]);
+    answer.assert(0, "p/stem.toml");
+    let policy = host.json(&["task", "show", "word-count"])["policy"].clone();
+    assert_eq!(
+        (&policy["max-attempts"], &policy["hard-time-limit"]),
+        (&json!("7"), &json!("8s"))
+    );
+    assert_eq!(host.json(&["module", "list"])[0]["name"], "counting");
+}
+
+#[test]
+fn a_dry_run_changes_nothing() {
+    let host = Host::new();
+    let planned = host.json(&["deploy", &word_count(), "--dry-run"]);
+    assert_eq!(planned["tasks"], json!(["word-count"]));
+    assert_eq!(host.json(&["module", "list"]), json!([]));
+}
+
+/// M1, M3
+#[test]
+fn a_task_of_another_deployment_is_moved_only_on_purpose() {
+    let host = Host::with(&["word-count"]);
+    let module = word_count();
+    host.run(&["deploy", &module, "--name", "other"]).assert(
+        5,
+        "the task `word-count` belongs to the deployment `word_count`",
+    );
+    host.ok(&["deploy", &module, "--name", "other", "--force"]);
+    assert_eq!(
+        host.json(&["task", "show", "word-count"])["module"],
+        "other"
+    );
+}
+
+/// M3
+#[test]
+fn a_version_that_drops_a_task_that_envelopes_wait_for_is_refused() {
+    let host = Host::new();
+    let built_in = built_in().display().to_string();
+    host.ok(&["deploy", &built_in, "--name", "m"]);
+    host.ok(&["enqueue", "noop"]);
+    host.ok(&["enqueue", "noop", "--delay", "1h"]);
+    let module = word_count();
+    let answer = host.run(&["deploy", &module, "--name", "m"]);
+    answer.assert(5, "it drops tasks that envelopes wait for: `noop` (2)");
+    let forced = host.json(&["deploy", &module, "--name", "m", "--force"]);
+    assert_eq!(
+        (&forced["version"], &forced["active"]),
+        (&json!(2), &json!(true))
+    );
+}
+
+/// M3
+#[test]
+fn versions_are_counted_shown_and_removed() {
+    let host = Host::with(&["word-count", "word-count"]);
+    let listed = host.json(&["module", "list"]);
+    assert_eq!(
+        (&listed[0]["version"], &listed[1]["version"]),
+        (&json!(2), &json!(1))
+    );
+    assert_eq!(host.json(&["module", "show", "word_count"])["version"], 2);
+    let digest = listed[0]["digest"].as_str().expect("text");
+    assert_eq!(host.json(&["module", "show", &digest[..8]])["version"], 2);
+    let removed = host.json(&["module", "remove", "word_count@1", "--yes"]);
+    assert_eq!(removed["removed"], 1);
+    assert_eq!(
+        host.json(&["module", "list"]).as_array().map(Vec::len),
+        Some(1)
+    );
+}
+
+/// The benchmarks' guest lies in the repository, compiled.
+#[test]
+fn the_built_in_guest_is_small_and_deploys() {
+    let size = std::fs::metadata(built_in()).expect("committed").len();
+    assert!(size <= 60 << 10, "{size} bytes");
+    let deployed = Host::new().json(&["deploy", &built_in().display().to_string()]);
+    assert_eq!(deployed["tasks"], json!(["noop", "spin"]));
+}

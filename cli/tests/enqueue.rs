@@ -1,0 +1,169 @@
+//! What `enqueue` takes and refuses, and what it prints.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::Host;
+
+fn counting() -> Host {
+    Host::with(&["word-count"])
+}
+
+/// E6
+#[test]
+fn an_unknown_task_is_refused_with_the_nearest_name() {
+    let host = counting();
+    let answer = host.run(&["enqueue", "word-cuont", "--payload", "{}"]);
+    answer.assert(1, "no task named `word-cuont`; did you mean `word-count`?");
+    assert_eq!(host.json(&["queue", "list"]), json!([]));
+}
+
+/// E6
+#[test]
+fn a_producer_may_start_first() {
+    let host = Host::new();
+    let enqueued = host.json(&["enqueue", "later", "--unchecked"]);
+    assert_eq!(
+        (&enqueued["task"], &enqueued["state"]),
+        (&json!("later"), &json!("queued"))
+    );
+}
+
+#[test]
+fn broken_json_is_refused_with_line_and_column() {
+    let answer = counting().run(&["enqueue", "word-count", "--payload", "{\"text\":\n 1]"]);
+    answer.assert(2, "the payload is no valid JSON: ");
+    assert!(answer.stderr.contains("line 2 column 3"), "{answer:?}");
+}
+
+/// E6
+#[test]
+fn a_payload_against_the_schema_is_refused_with_the_place() {
+    let answer = counting().run(&["enqueue", "word-count", "--payload", r#"{"text":1}"#]);
+    answer.assert(5, r#"1 is not of type "string" (at /text)"#);
+    assert!(
+        answer.stderr.contains("\nhint: see what it takes"),
+        "{answer:?}"
+    );
+}
+
+/// E3
+#[test]
+fn a_payload_over_the_limit_is_refused_with_both_sizes() {
+    let host = counting();
+    let text = json!({"text": "x".repeat(2 << 20)}).to_string();
+    let file = host.write("large.json", text);
+    let answer = host.run(&["enqueue", "word-count", "--payload", &format!("@{file}")]);
+    answer.assert(5, "the payload has 2 MiB, over the limit of 1 MiB");
+    let url = ("STEM_PAYLOAD_LIMIT", "3MiB");
+    let answer = host.run_with(
+        url,
+        &["enqueue", "word-count", "--payload", &format!("@{file}")],
+    );
+    answer.assert(0, "");
+}
+
+/// E5
+#[test]
+fn a_bad_name_or_number_is_refused_where_it_enters() {
+    let host = counting();
+    for arguments in [
+        &["enqueue", "a b"][..],
+        &["enqueue", "word-count", "--queue", "ä"],
+        &["enqueue", "word-count", "--priority", "10"],
+        &["enqueue", "word-count", "--max-attempts", "0"],
+        &["enqueue", "word-count", "--header", "tenant"],
+        &["enqueue", "word-count", "--delay", "soon"],
+        &["enqueue", "word-count", "--at", "tomorrow"],
+        &[
+            "enqueue",
+            "word-count",
+            "--delay",
+            "1s",
+            "--at",
+            "2026-11-20T08:00:00Z",
+        ],
+    ] {
+        host.run(arguments).assert(2, "error: ");
+    }
+}
+
+#[test]
+fn a_files_ending_says_what_it_is() {
+    let host = Host::new();
+    let file = host.write("page.md", "# Title");
+    let id = host.ok(&[
+        "enqueue",
+        "t",
+        "--unchecked",
+        "--payload",
+        &format!("@{file}"),
+    ]);
+    let _worker = host.worker();
+    host.run(&["result", &id, "--wait"])
+        .assert(1, "unknown-task");
+    let envelope = host.json(&["dlq", "show", &id])["envelope"].clone();
+    assert_eq!(
+        envelope["payload"],
+        json!({"content_type": "text/markdown", "text": "# Title"})
+    );
+}
+
+/// B6
+#[test]
+fn a_delayed_envelope_is_scheduled() {
+    let enqueued = counting().json(&[
+        "enqueue",
+        "word-count",
+        "--payload",
+        r#"{"text":"a"}"#,
+        "--delay",
+        "1h",
+    ]);
+    assert_eq!(enqueued["state"], "scheduled");
+}
+
+#[test]
+fn every_line_of_a_file_is_an_envelope() {
+    let host = counting();
+    let lines: String = (0..2_500)
+        .map(|n| format!("{{\"text\":\"{n}\"}}\n"))
+        .collect();
+    let file = host.write("lines.jsonl", lines);
+    let ids = host.ok(&["enqueue", "word-count", "--each", &format!("@{file}")]);
+    assert_eq!(ids.lines().count(), 2_500);
+    assert_eq!(host.json(&["queue", "list"])[0]["queued"], 2_500);
+    let objects = host.ok(&[
+        "enqueue",
+        "word-count",
+        "--each",
+        &format!("@{file}"),
+        "--json",
+    ]);
+    let first: Value = serde_json::from_str(objects.lines().next().expect("a line")).expect("JSON");
+    assert_eq!(first["state"], "queued");
+}
+
+#[test]
+fn a_bad_line_is_named_and_those_before_it_are_enqueued() {
+    let host = counting();
+    for (bad, code, said) in [
+        (
+            "{",
+            2,
+            "after 2 were enqueued: line 4: the payload is no valid JSON",
+        ),
+        (
+            r#"{"text":1}"#,
+            5,
+            "after 2 were enqueued: line 4: the payload does not fit",
+        ),
+    ] {
+        let lines =
+            format!("{{\"text\":\"a\"}}\n\n{{\"text\":\"b\"}}\n{bad}\n{{\"text\":\"c\"}}\n");
+        let file = host.write("lines.jsonl", lines);
+        let answer = host.run(&["enqueue", "word-count", "--each", &format!("@{file}")]);
+        answer.assert(code, said);
+        assert_eq!(answer.stdout.lines().count(), 2, "{answer:?}");
+    }
+}

@@ -1,0 +1,179 @@
+//! Wrong usage, wrong configuration and stores that cannot be used: what is said, and the exit code.
+
+mod support;
+
+use snapbox::{assert_data_eq, str};
+use support::Host;
+
+#[test]
+fn help_is_a_table_of_contents() {
+    let help = Host::new().ok(&["--help"]);
+    let commands: Vec<&str> = help
+        .lines()
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| line.starts_with(char::is_alphabetic))
+        .filter_map(|line| line.split_whitespace().next())
+        .collect();
+    assert_data_eq!(
+        commands.join(" "),
+        str![
+            "new dev deploy enqueue result cancel module task worker queue dlq store bench completions help"
+        ]
+    );
+}
+
+/// Flags of a later step are unknown until it comes.
+#[test]
+fn a_flag_that_does_not_exist_is_wrong_usage() {
+    let host = Host::new();
+    for arguments in [
+        &["enqueue", "t", "--unique", "k"][..],
+        &["deploy", "f.wasm", "--canary", "5%"],
+        &["deploy", "f.wasm", "--allow-http", "h"],
+        &["deploy", "f.wasm", "--env", "K=V"],
+        &["deploy", "f.wasm", "--secret", "S"],
+        &["deploy", "f.wasm", "--stub", "wasi:http"],
+        &["deploy", "f.wasm", "--command"],
+    ] {
+        host.run(arguments).assert(2, "unexpected argument");
+    }
+    host.run(&["worker", "start", "--queue", "q=3"])
+        .assert(2, "is no queue name");
+}
+
+#[test]
+fn a_misspelt_command_is_answered_with_the_nearest() {
+    let answer = Host::new().run(&["queue", "lst"]);
+    answer.assert(2, "a similar subcommand exists: 'list'");
+}
+
+#[test]
+fn an_unknown_key_stops_the_start_and_names_the_nearest_good_one() {
+    let host = Host::new();
+    host.write("stem-host.toml", "namespce = \"a\"");
+    let answer = host.run(&["queue", "list"]);
+    answer.assert(2, "unknown key `namespce`; did you mean `namespace`?");
+    assert!(answer.stderr.starts_with("error: read the configuration `"));
+    let answer = Host::new().run_with(("STEM_NAMESPCE", "a"), &["queue", "list"]);
+    answer.assert(2, "did you mean `STEM_NAMESPACE`?");
+}
+
+#[test]
+fn what_needs_no_settings_does_not_stumble_over_bad_ones() {
+    let host = Host::new();
+    host.write("stem-host.toml", "namespce = \"a\"");
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(
+            host.ok(&["completions", shell]).contains("enqueue"),
+            "{shell}"
+        );
+    }
+}
+
+#[test]
+fn a_setting_has_the_same_meaning_wherever_it_stands() {
+    let host = Host::new();
+    host.write("stem-host.toml", "namespace = \"from-file\"");
+    let namespace = |answer: serde_json::Value| answer["namespace"].clone();
+    assert_eq!(namespace(host.json(&["store", "info"])), "from-file");
+    let flagged = host.json(&["store", "info", "--namespace", "from-flag"]);
+    assert_eq!(namespace(flagged), "from-flag");
+}
+
+#[test]
+fn a_store_in_memory_is_refused_where_another_process_should_see_it() {
+    let answer = Host::new().run(&["queue", "list", "--broker-url", "memory:"]);
+    answer.assert(2, "ends with its process");
+}
+
+#[test]
+fn a_server_of_a_later_version_is_refused_without_its_password() {
+    let url = "postgres://ada:secret@h/d";
+    let answer = Host::new().run(&["queue", "list", "--broker-url", url]);
+    answer.assert(2, "a `postgres` store comes with a later version");
+    assert!(!answer.stderr.contains("secret"), "{answer:?}");
+}
+
+#[test]
+fn a_path_that_cannot_be_written_is_a_store_that_cannot_be_reached() {
+    let host = Host::new();
+    let file = host.write("file", "");
+    let url = format!("sqlite:{file}/stem.db");
+    let answer = host.run(&["queue", "list", "--broker-url", &url]);
+    answer.assert(3, "error: open the database `");
+    assert!(answer.stderr.contains("\nhint: "), "{answer:?}");
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
+    let host = Host::new();
+    let garbage = "no database at all ".repeat(1_000);
+    host.write("stem.db", &garbage);
+    host.run(&["queue", "list"])
+        .assert(3, "is no SQLite database");
+    let after = std::fs::read_to_string(host.path("stem.db")).expect("still there");
+    assert_eq!(after, garbage);
+}
+
+#[test]
+fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
+    let host = Host::new();
+    host.ok(&["queue", "pause", "kept"]);
+    let mut bytes = std::fs::read(host.path("stem.db")).expect("made");
+    // SQLite keeps the format's number in four bytes at offset 60.
+    bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
+    host.write("stem.db", &bytes);
+    host.run(&["queue", "list"])
+        .assert(3, "has format 99 and this build reads format 1");
+    let after = std::fs::read(host.path("stem.db")).expect("still there");
+    assert!(after == bytes, "the file was changed");
+}
+
+#[test]
+fn what_destroys_asks_first_and_without_a_terminal_wants_a_flag() {
+    let host = Host::with(&["word-count"]);
+    host.ok(&["enqueue", "word-count", "--payload", r#"{"text":"a"}"#]);
+    for arguments in [
+        &["queue", "purge", "default"][..],
+        &["module", "remove", "word_count"],
+    ] {
+        let answer = host.run(arguments);
+        answer.assert(2, "no terminal to ask on");
+        assert!(answer.stderr.contains("--yes"), "{answer:?}");
+    }
+    assert_eq!(host.json(&["queue", "list"])[0]["queued"], 1);
+}
+
+#[test]
+fn what_is_not_there_is_said_with_the_nearest_that_is() {
+    let host = Host::with(&["word-count"]);
+    host.run(&["task", "show", "word-cuont"])
+        .assert(1, "did you mean `word-count`?");
+    host.run(&["module", "show", "word_cuont"])
+        .assert(1, "did you mean `word_count`?");
+    host.run(&["queue", "show", "defualt"])
+        .assert(1, "did you mean `default`?");
+    let id = "0198c5a2-7d30-7c3e-8f43-0123456789ab";
+    host.run(&["result", id])
+        .assert(1, "no envelope has this id");
+    host.run(&["cancel", id])
+        .assert(1, "no envelope has this id");
+    host.run(&["dlq", "show", id])
+        .assert(1, "is no dead letter");
+}
+
+#[test]
+fn an_id_and_a_queue_may_be_named_as_well() {
+    let host = Host::with(&["word-count"]);
+    let id = host.ok(&["enqueue", "word-count", "--payload", r#"{"text":"a"}"#]);
+    assert_eq!(host.json(&["result", "--id", &id])["state"], "queued");
+    assert_eq!(
+        host.json(&["queue", "show", "--queue", "default"])["queued"],
+        1
+    );
+    assert_eq!(
+        host.json(&["task", "show", "--task", "word-count"])["task"],
+        "word-count"
+    );
+    host.run(&["result"]).assert(2, "required");
+}
