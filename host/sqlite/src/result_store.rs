@@ -10,7 +10,7 @@ use stem_core::result_store::{Fence, Reported, ResultStore};
 use stem_core::state::{EndState, State};
 use stem_core::store_error::StoreError;
 
-use crate::problem::{Problem, Stepped};
+use crate::problem::Stepped;
 use crate::records::{self, Entry, Recorder};
 use crate::rows::{self, millis};
 use crate::store::{Changes, Store};
@@ -108,8 +108,8 @@ impl ResultStore for Store {
 struct Standing {
     /// The newest delivery.
     delivery: u32,
-    /// The newest generation that has been reported, and the delivery that ended it.
-    reported: Option<(u32, Option<(EndState, u32)>)>,
+    /// The newest generation that was reported, and its end.
+    reported: Option<(u32, Option<EndState>)>,
     /// Whether the broker has it, and no worker.
     is_idle: bool,
 }
@@ -117,38 +117,37 @@ struct Standing {
 impl Standing {
     fn of(step: &Step<'_>, number: i64) -> Stepped<Self> {
         const STANDING: &str = "SELECT max(coalesce(e.deliveries, 0), coalesce(r.delivery, 0),
-                coalesce(f.delivery, 0)), r.generation, r.state, r.delivery, e.place <> 1
+                coalesce(f.delivery, 0)), r.generation, r.state, e.place <> 1
             FROM (SELECT ?1 AS number) i
             LEFT JOIN envelopes e ON e.number = i.number
             LEFT JOIN records r ON r.number = i.number AND r.expires_at > ?2
             LEFT JOIN fences f ON f.number = i.number AND f.expires_at > ?2";
         let mut statement = step.prepare(STANDING)?;
         let standing = statement.query_row((number, millis(step.now)), |row| {
-            let state: Option<String> = row.get(2)?;
-            let delivery: Option<u32> = row.get(3)?;
-            let end = state.as_deref().and_then(end_state).zip(delivery);
             let generation: Option<u32> = row.get(1)?;
+            let state: Option<String> = row.get(2)?;
+            let end = state.as_deref().and_then(end_state);
             Ok(Self {
                 delivery: row.get(0)?,
                 reported: generation.map(|generation| (generation, end)),
-                is_idle: row.get::<_, Option<bool>>(4)?.unwrap_or(false),
+                is_idle: row.get::<_, Option<bool>>(3)?.unwrap_or(false),
             })
         });
         Ok(standing?)
     }
 
-    /// The end of this generation, and the delivery that brought it.
-    fn end(&self, generation: u32) -> Option<(EndState, u32)> {
+    /// The end of this generation.
+    fn end(&self, generation: u32) -> Option<EndState> {
         let (reported, end) = self.reported?;
         end.filter(|_| reported == generation)
     }
 
     /// Whether a delivery may write no more: a later one is known, or its generation has ended.
     fn is_stale(&self, fence: &Fence) -> bool {
-        let is_over = |(generation, end): (u32, Option<_>)| {
-            generation > fence.generation || (generation == fence.generation && end.is_some())
-        };
-        self.delivery > fence.delivery || self.reported.is_some_and(is_over)
+        let is_over = |(generation, _)| generation > fence.generation;
+        self.delivery > fence.delivery
+            || self.reported.is_some_and(is_over)
+            || self.end(fence.generation).is_some()
     }
 }
 
@@ -185,7 +184,7 @@ fn open(step: &Step<'_>, fence: &Fence) -> Stepped<Option<EndState>> {
     if end.is_none() {
         put_fence(step, number, fence)?;
     }
-    Ok(end.map(|(end, _)| end))
+    Ok(end)
 }
 
 /// Lets a delivery write, if it is the newest and its generation has not ended: gives the envelope's number.
@@ -223,9 +222,6 @@ fn number_for(step: &Step<'_>, id: EnvelopeId) -> Stepped<i64> {
         return Ok(number);
     }
     let number = step.take_numbers(1)?;
-    let taken = step.execute(TAKE, (id.as_bytes(), step.namespace, number))?;
-    match taken {
-        1 => Ok(number),
-        _ => Err(Problem::stopped()),
-    }
+    step.execute(TAKE, (id.as_bytes(), step.namespace, number))?;
+    Ok(number)
 }

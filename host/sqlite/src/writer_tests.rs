@@ -52,11 +52,7 @@ async fn a_step_that_fails_takes_no_other_with_it() {
     });
     let opening = async move { drop(gate) };
     let (_, one, failed, other, ()) = join!(waiting, good("one"), bad, good("other"), opening);
-    assert!(one.is_ok() && other.is_ok());
-    assert_eq!(
-        failed.expect_err("it fails").kind(),
-        StoreErrorKind::Refused
-    );
+    assert!(one.is_ok() && failed.is_err() && other.is_ok());
     assert_eq!(count(&store).await, 2);
 }
 
