@@ -39,7 +39,7 @@ pub(crate) fn claim(step: &Step<'_>, claim: &Claim) -> Stepped<Vec<Delivery>> {
             break;
         }
         let chosen = choose(step, queue, wanted)?;
-        lease(step, claim, queue, &chosen, &mut deliveries)?;
+        deliveries.extend(lease(step, claim, queue, &chosen)?);
     }
     Ok(deliveries)
 }
@@ -173,8 +173,7 @@ fn lease(
     claim: &Claim,
     queue: &QueueName,
     chosen: &[i64],
-    deliveries: &mut Vec<Delivery>,
-) -> Stepped<()> {
+) -> Stepped<Vec<Delivery>> {
     const LEASE: &str = "UPDATE envelopes
         SET place = 1, until = ?3, worker = ?4, deliveries = deliveries + 1
         WHERE number BETWEEN ?1 AND ?2";
@@ -187,6 +186,7 @@ fn lease(
     let until = millis(step.now + claim.lease);
     let mut lease = step.prepare(LEASE)?;
     let mut read = step.prepare(READ)?;
+    let mut deliveries = Vec::with_capacity(chosen.len());
     for (first, last) in runs(chosen) {
         lease.execute((first, last, until, claim.worker.as_str()))?;
         let mut rows = read.query((first, last))?;
@@ -194,7 +194,7 @@ fn lease(
             deliveries.push(delivery(row, queue, step.now)?);
         }
     }
-    Ok(())
+    Ok(deliveries)
 }
 
 /// The numbers as runs without a gap: all of a run were chosen, so a range of them holds nothing else.
