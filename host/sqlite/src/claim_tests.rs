@@ -1,3 +1,5 @@
+//! Which envelopes are claimed first, and in which runs they are read.
+
 use super::*;
 
 fn lane(priority: u8, waiting: &[(i64, u64)]) -> Lane {

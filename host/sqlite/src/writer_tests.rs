@@ -1,3 +1,5 @@
+//! What becomes of the steps of one group where one fails or is given up.
+
 use std::sync::Mutex;
 use std::sync::mpsc;
 
