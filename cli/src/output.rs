@@ -2,11 +2,19 @@
 
 use std::io::{IsTerminal, Stdout, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
-use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
+use comfy_table::{
+    Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets,
+};
 use serde::Serialize;
+use stem_core::clock::Timestamp;
 use stem_core::state::State;
+use stem_core::units::format_duration;
+
+/// Text is not squeezed into less: rather it goes over the terminal's edge.
+const NARROWEST_TEXT: u16 = 24;
 
 /// How the items of a list become rows.
 pub struct Columns<'a, T> {
@@ -94,7 +102,6 @@ impl Output {
     pub fn table(&self, header: &[&str], rows: impl IntoIterator<Item = Vec<Cell>>) -> Result<()> {
         let mut table = self.blank();
         if self.is_terminal {
-            table.load_style(presets::UTF8_HORIZONTAL_ONLY);
             table.set_header(
                 header
                     .iter()
@@ -104,6 +111,16 @@ impl Output {
             table.set_header(header.iter().map(|name| name.to_uppercase()));
         }
         table.add_rows(rows);
+        // What people copy is never broken over lines: only the last column is long, and holds text.
+        let widest = table.column_max_content_widths().pop().unwrap_or_default();
+        let mut columns = table.column_iter_mut().rev();
+        if let Some(last) = columns.next() {
+            let least = Width::Fixed(widest.min(NARROWEST_TEXT));
+            last.set_constraint(ColumnConstraint::LowerBoundary(least));
+        }
+        for column in columns {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
         self.print(&table)
     }
 
@@ -164,6 +181,18 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// How long ago a time was, in its largest whole unit.
+pub fn ago(time: Timestamp, now: Timestamp) -> String {
+    let seconds = now.since(time).as_secs();
+    let whole = match seconds {
+        0..120 => seconds,
+        120..7_200 => seconds / 60 * 60,
+        7_200..172_800 => seconds / 3_600 * 3_600,
+        _ => seconds / 86_400 * 86_400,
+    };
+    format!("{} ago", format_duration(Duration::from_secs(whole)))
+}
+
 /// A state in its colour.
 pub fn state_cell(state: State) -> Cell {
     let color = match state {
@@ -183,5 +212,29 @@ pub fn alarm_cell(text: impl ToString, is_alarming: bool) -> Cell {
         cell.fg(Color::Red)
     } else {
         cell
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_of_a_guest_do_not_reach_the_terminal() {
+        assert_eq!(harmless("a\u{1b}[2Jb\r\n"), "a\\u{1b}[2Jb\\r\n");
+    }
+
+    #[test]
+    fn how_long_ago_is_said_in_one_unit() {
+        let now = Timestamp::from_millis(1_000_000_000);
+        for (seconds, said) in [
+            (0, "0s ago"),
+            (90, "90s ago"),
+            (185, "3m ago"),
+            (7_300, "2h ago"),
+            (200_000, "2d ago"),
+        ] {
+            assert_eq!(ago(now - Duration::from_secs(seconds), now), said);
+        }
     }
 }

@@ -10,9 +10,19 @@ pub fn bar(length: u64, what: &'static str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), target());
     styled(
         bar,
-        "{msg} {wide_bar} {human_pos}/{human_len} ({per_sec}, {eta} left)",
+        "{msg} {wide_bar} {human_pos}/{human_len} ({eta} left)",
         what,
     )
+}
+
+/// A bar over so many bytes; a count of them where nobody knows how many there are.
+pub fn bytes(length: Option<u64>, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(length, target());
+    let template = match length {
+        Some(_) => "{msg} {wide_bar} {bytes}/{total_bytes} ({bytes_per_sec}, {eta} left)",
+        None => "{msg} {bytes} ({bytes_per_sec})",
+    };
+    styled(bar, template, what)
 }
 
 /// A spinner for work whose length nobody knows.

@@ -5,13 +5,14 @@ mod show;
 
 use anyhow::Result;
 use comfy_table::Cell;
+use stem_core::clock::Timestamp;
 use stem_core::dead_letters::{DeadLetter, Page};
 use stem_core::ids::EnvelopeId;
 use stem_core::stores::Stores;
 
 use crate::arguments::OneId;
 use crate::invocation::Invocation;
-use crate::output::{Columns, Output, harmless};
+use crate::output::{Columns, Output, ago, harmless};
 use crate::progress;
 use crate::stores::Lifetime;
 use crate::terminal::Consent;
@@ -72,32 +73,37 @@ async fn list(args: &ListArgs, stores: &Stores, output: &Output) -> Result<()> {
         limit: args.paging.limit.unwrap_or(DEFAULT_PAGE),
         is_oldest_first: false,
     };
-    let filter = args.filter.at(stores.clock.now());
-    let letters = stores.dead_letters.list(&filter, &page).await?;
-    output.list(&letters, DeadLetterView::new, &COLUMNS)?;
-    if let Some(last) = letters.last().filter(|_| letters.len() == page.limit) {
+    let now = stores.clock.now();
+    let letters = stores
+        .dead_letters
+        .list(&args.filter.at(now), &page)
+        .await?;
+    let letters: Vec<(DeadLetter, Timestamp)> = letters.into_iter().map(|one| (one, now)).collect();
+    output.list(
+        &letters,
+        |(letter, _)| DeadLetterView::new(letter),
+        &COLUMNS,
+    )?;
+    if let Some((last, _)) = letters.last().filter(|_| letters.len() == page.limit) {
         output.note(format!("there may be more: --cursor {}", last.id));
     }
     Ok(())
 }
 
-const COLUMNS: Columns<DeadLetter> = Columns {
-    header: &[
-        "id", "task", "queue", "reason", "attempts", "dead at", "error",
-    ],
+const COLUMNS: Columns<(DeadLetter, Timestamp)> = Columns {
+    header: &["id", "task", "queue", "reason", "died", "error"],
     row,
     none: "no dead letters",
 };
 
-fn row(letter: &DeadLetter) -> Vec<Cell> {
+fn row((letter, now): &(DeadLetter, Timestamp)) -> Vec<Cell> {
     let error = letter.error.as_ref().map(|error| harmless(&error.message));
     vec![
         Cell::new(letter.id),
         Cell::new(&letter.task),
         Cell::new(&letter.queue),
         Cell::new(letter.reason.as_str()),
-        Cell::new(letter.attempts),
-        Cell::new(letter.dead_at),
+        Cell::new(ago(letter.dead_at, *now)),
         Cell::new(error.unwrap_or_default()),
     ]
 }

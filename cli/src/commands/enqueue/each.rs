@@ -46,7 +46,7 @@ pub async fn run(source: &str, args: &Args, client: &Client, output: &Output) ->
         args,
         client,
         output,
-        bar: progress::bar(size, "enqueueing (bytes)"),
+        bar: progress::bytes(size, "enqueueing"),
         enqueued: 0,
     };
     let fed = feed.feed(reader.as_mut()).await;
@@ -59,14 +59,14 @@ pub async fn run(source: &str, args: &Args, client: &Client, output: &Output) ->
     Ok(())
 }
 
-fn open(source: &str) -> Result<(Box<dyn BufRead + Send>, u64)> {
+fn open(source: &str) -> Result<(Box<dyn BufRead + Send>, Option<u64>)> {
     if source == "-" {
-        return Ok((Box::new(BufReader::new(std::io::stdin())), 0));
+        return Ok((Box::new(BufReader::new(std::io::stdin())), None));
     }
     let path = source.strip_prefix('@').unwrap_or(source);
     let file = File::open(path)
         .map_err(|error| Failure::usage(format!("read the payloads from `{path}`"), error))?;
-    let size = file.metadata().map_or(0, |metadata| metadata.len());
+    let size = file.metadata().ok().map(|metadata| metadata.len());
     Ok((Box::new(BufReader::with_capacity(1 << 20, file)), size))
 }
 

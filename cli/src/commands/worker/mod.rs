@@ -7,10 +7,10 @@ use anyhow::Result;
 use comfy_table::Cell;
 use stem_core::clock::Timestamp;
 use stem_core::control::WorkerStatus;
-use stem_core::units::{ByteSize, format_duration};
+use stem_core::units::ByteSize;
 
 use crate::invocation::Invocation;
-use crate::output::{Columns, alarm_cell};
+use crate::output::{Columns, ago, alarm_cell};
 use crate::stores::Lifetime;
 use crate::views::WorkerView;
 
@@ -62,10 +62,9 @@ async fn list(invocation: &Invocation) -> Result<()> {
 fn row((worker, now): &(WorkerStatus, Timestamp)) -> Vec<Cell> {
     let beat = &worker.heartbeat;
     let queues: Vec<&str> = beat.queues.iter().map(|queue| queue.as_str()).collect();
-    let unseen = std::time::Duration::from_secs(now.since(worker.seen_at).as_secs());
     let seen = match worker.is_dead {
-        true => format!("dead, {} ago", format_duration(unseen)),
-        false => format!("{} ago", format_duration(unseen)),
+        true => format!("dead, {}", ago(worker.seen_at, *now)),
+        false => ago(worker.seen_at, *now),
     };
     vec![
         Cell::new(&beat.worker),
