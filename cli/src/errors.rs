@@ -7,6 +7,8 @@ use std::process::ExitCode;
 use stem_core::client::EnqueueError;
 use stem_core::store_error::{StoreError, StoreErrorKind};
 
+use crate::output::Unheard;
+
 /// The exit codes of section 8 of the contract; 0 is "done".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
@@ -74,7 +76,8 @@ impl std::error::Error for Failure {}
 
 /// Prints the error to standard error, and gives its exit code.
 pub fn report(error: &anyhow::Error) -> ExitCode {
-    if is_closed_pipe(error) {
+    // No fault of ours, and nothing to say.
+    if error.is::<Unheard>() {
         return ExitCode::SUCCESS;
     }
     print(error);
@@ -103,15 +106,6 @@ fn message(error: &anyhow::Error) -> String {
         }
     }
     message
-}
-
-/// A reader such as `head` has seen enough: no fault of ours, and nothing to say.
-fn is_closed_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        cause
-            .downcast_ref::<std::io::Error>()
-            .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
-    })
 }
 
 fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {

@@ -1,10 +1,10 @@
 //! How answers are printed: JSON for programs; tables and colour for a person on a terminal, plain columns otherwise.
 
-use std::io::{IsTerminal, Stdout, Write};
+use std::io::{ErrorKind, IsTerminal, Stdout, Write};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use comfy_table::{
     Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, Width, presets,
 };
@@ -15,6 +15,18 @@ use stem_core::units::format_duration;
 
 /// Text is not squeezed into less: rather it goes over the terminal's edge.
 const NARROWEST_TEXT: u16 = 24;
+
+/// Whoever read standard output has closed it: `head` has seen enough.
+#[derive(Debug, thiserror::Error)]
+#[error("nobody reads the answer any more")]
+pub struct Unheard;
+
+fn heard(written: std::io::Result<()>) -> Result<()> {
+    match written {
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Err(Unheard.into()),
+        other => other.context("print the answer"),
+    }
+}
 
 /// How the items of a list become rows.
 pub struct Columns<'a, T> {
@@ -56,16 +68,13 @@ impl Output {
 
     /// Prints one line.
     pub fn line(&self, text: impl std::fmt::Display) -> Result<()> {
-        writeln!(self.stdout.lock(), "{text}")?;
-        Ok(())
+        heard(writeln!(self.stdout.lock(), "{text}"))
     }
 
     /// Prints bytes as they are.
     pub fn bytes(&self, bytes: &[u8]) -> Result<()> {
         let mut stdout = self.stdout.lock();
-        stdout.write_all(bytes)?;
-        stdout.flush()?;
-        Ok(())
+        heard(stdout.write_all(bytes).and_then(|()| stdout.flush()))
     }
 
     /// Prints one JSON value: indented for a person, on one line otherwise.
@@ -73,11 +82,6 @@ impl Output {
         if self.is_terminal {
             return self.line(serde_json::to_string_pretty(value)?);
         }
-        self.json_line(value)
-    }
-
-    /// Prints one JSON value on one line: an entry of a stream.
-    pub fn json_line(&self, value: &impl Serialize) -> Result<()> {
         self.line(serde_json::to_string(value)?)
     }
 
@@ -164,7 +168,11 @@ impl Output {
         for line in table.lines() {
             // Cells are padded on both sides: neither the first column nor the line's end needs that.
             let line = line.trim_end();
-            writeln!(stdout, "{}", line.strip_prefix(' ').unwrap_or(line))?;
+            heard(writeln!(
+                stdout,
+                "{}",
+                line.strip_prefix(' ').unwrap_or(line)
+            ))?;
         }
         Ok(())
     }

@@ -2,6 +2,8 @@
 
 mod support;
 
+use std::process::Stdio;
+
 use serde_json::{Value, json};
 use support::Host;
 
@@ -166,4 +168,19 @@ fn a_bad_line_is_named_and_those_before_it_are_enqueued() {
         answer.assert(code, said);
         assert_eq!(answer.stdout.lines().count(), 2, "{answer:?}");
     }
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_does_not_stop_the_rest() {
+    let host = counting();
+    let lines: String = (0..5_000)
+        .map(|n| format!("{{\"text\":\"{n}\"}}\n"))
+        .collect();
+    let file = format!("@{}", host.write("lines.jsonl", lines));
+    let mut command = host.command(&["enqueue", "word-count", "--each", &file]);
+    let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    // Nobody reads: the pipe is closed before the first id comes.
+    drop(child.stdout.take());
+    assert!(child.wait().expect("it ends").success());
+    assert_eq!(host.json(&["queue", "list"])[0]["queued"], 5_000);
 }

@@ -10,7 +10,7 @@ use stem_core::payload::{JSON, Payload};
 
 use super::{Args, payload};
 use crate::errors::Failure;
-use crate::output::Output;
+use crate::output::{Output, Unheard};
 use crate::progress;
 use crate::views::EnqueuedView;
 
@@ -37,6 +37,8 @@ struct Feed<'a> {
     output: &'a Output,
     bar: ProgressBar,
     enqueued: u64,
+    /// Whether nobody reads the ids any more.
+    is_unheard: bool,
 }
 
 /// Enqueues every line of the source; stops at the first that is refused, and says how far it came.
@@ -48,6 +50,7 @@ pub async fn run(source: &str, args: &Args, client: &Client, output: &Output) ->
         output,
         bar: progress::bytes(size, "enqueueing"),
         enqueued: 0,
+        is_unheard: false,
     };
     let fed = feed.feed(reader.as_mut()).await;
     feed.bar.finish_and_clear();
@@ -139,15 +142,26 @@ impl Feed<'_> {
 
     fn announce(&mut self, enqueued: &[Enqueued]) -> Result<()> {
         self.enqueued += enqueued.len() as u64;
-        for one in enqueued {
-            if self.output.is_json {
-                self.output
-                    .json_line(&EnqueuedView::new(one, &self.args.task))?;
-            } else if !self.output.is_terminal() {
-                self.output.line(one.id)?;
-            }
+        if self.is_unheard || (self.output.is_terminal() && !self.output.is_json) {
+            return Ok(());
+        }
+        let lines: Result<Vec<String>> = enqueued.iter().map(|one| self.line(one)).collect();
+        match self.output.line(lines?.join("\n")) {
+            // Whoever reads has seen enough; what is to be enqueued is enqueued all the same.
+            Err(error) if error.is::<Unheard>() => self.is_unheard = true,
+            printed => printed?,
         }
         Ok(())
+    }
+
+    fn line(&self, enqueued: &Enqueued) -> Result<String> {
+        match self.output.is_json {
+            true => {
+                let view = EnqueuedView::new(enqueued, &self.args.task);
+                Ok(serde_json::to_string(&view)?)
+            }
+            false => Ok(enqueued.id.to_string()),
+        }
     }
 }
 
