@@ -43,8 +43,6 @@ impl DeadLetters for Store {
 
     async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
         let (mut state, now) = self.locked();
-        // What has fallen due lies in its lane already, and goes first.
-        state.shelves.promote(now);
         let replay = |id: &EnvelopeId| state.shelves.replay(*id, now).is_some();
         let replayed = ids.iter().map(replay).collect();
         self.room.work.ring();

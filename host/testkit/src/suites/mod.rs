@@ -131,9 +131,9 @@ macro_rules! each_promise {
                 every_publish_wakes_a_waiting_worker,
                 a_delayed_envelope_wakes_a_waiting_worker_when_it_falls_due,
                 a_lease_that_ends_is_found_by_a_waiting_worker,
-                what_is_released_wakes_a_waiting_worker,
-                a_resumed_queue_wakes_a_waiting_worker,
-                a_replay_wakes_a_waiting_worker,
+                every_release_wakes_a_waiting_worker,
+                every_resumed_queue_wakes_a_waiting_worker,
+                every_replay_wakes_a_waiting_worker,
                 an_idle_wait_is_no_busy_loop,
             }
             queues {
@@ -150,6 +150,7 @@ macro_rules! each_promise {
                 a_status_shows_what_was_published,
                 a_status_shows_what_was_counted,
                 an_envelope_that_has_fallen_due_is_queued,
+                an_envelope_that_has_fallen_due_is_counted_as_queued,
                 what_waits_in_a_queue_is_listed,
                 what_waits_is_listed_in_chunks,
             }
@@ -196,6 +197,7 @@ macro_rules! each_promise {
                 a_record_of_unreadable_bytes_has_no_task,
                 records_are_given_in_the_order_asked_for,
                 a_report_of_an_earlier_delivery_is_stale,
+                a_report_of_a_lost_delivery_is_stale,
                 a_report_of_an_ended_generation_is_stale,
                 a_stale_report_holds_up_no_other,
                 an_attempt_is_recorded_once,
@@ -215,7 +217,7 @@ macro_rules! each_promise {
             waits {
                 every_end_wakes_who_waits_for_it,
                 every_kind_of_end_is_one,
-                a_cancellation_wakes_who_waits_for_the_end,
+                every_cancellation_wakes_who_waits_for_the_end,
                 an_end_before_the_wait_is_not_missed,
                 a_replayed_envelope_is_waited_for_again,
                 a_wait_for_what_nobody_knows_ends_at_once,
@@ -231,6 +233,7 @@ macro_rules! each_promise {
                 what_lives_is_never_swept: MovableClock,
                 nothing_stays_for_ever: MovableClock,
                 a_sweep_comes_to_an_end: MovableClock,
+                the_mark_of_a_derived_id_is_swept: MovableClock,
                 a_sweep_stops_where_it_is_told_to,
             }
             modules {

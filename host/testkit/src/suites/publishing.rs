@@ -6,7 +6,7 @@ use stem_core::broker::{Due, Publication, Published};
 use stem_core::clock::Timestamp;
 use stem_core::envelope::Envelope;
 use stem_core::outcome::Settlement;
-use stem_core::queues::Place;
+use stem_core::queues::{CancelMode, Place};
 use stem_core::record::Report;
 use stem_core::state::EndState;
 
@@ -116,16 +116,19 @@ pub async fn a_derived_id_is_remembered_when_nothing_else_is_kept_of_it(fixture:
     assert_eq!(again, [Published::AlreadyKnown, Published::Stored]);
 }
 
-/// B15
+/// B15: however it ended.
 pub async fn a_derived_id_outlives_its_record_by_days(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let derived = derived();
-    here.add(&derived).await;
+    let [ended, cancelled] = [derived(), derived()];
+    here.add(&ended).await;
     here.end_next(EndState::Succeeded).await;
+    here.add(&cancelled).await;
+    here.cancel(cancelled.id, CancelMode::Ask).await;
     fixture.pass(DAY * 6).await;
     here.sweep().await;
-    assert_eq!(here.record(derived.id).await, None);
-    assert_eq!(here.publish(&[derived]).await, [Published::AlreadyKnown]);
+    assert_eq!(here.record(ended.id).await, None);
+    let again = here.publish(&[ended, cancelled]).await;
+    assert_eq!(again, [Published::AlreadyKnown; 2]);
 }
 
 /// B15, R4
@@ -135,8 +138,7 @@ pub async fn a_derived_id_is_forgotten_after_seven_days(fixture: &dyn Fixture) {
     here.add(&ended).await;
     here.end_next(EndState::Succeeded).await;
     here.add(&cancelled).await;
-    here.cancel(cancelled.id, stem_core::queues::CancelMode::Ask)
-        .await;
+    here.cancel(cancelled.id, CancelMode::Ask).await;
     fixture.pass(DAY * 7).await;
     here.sweep().await;
     let again = here.publish(&[ended, cancelled]).await;

@@ -173,7 +173,15 @@ pub async fn an_envelope_that_has_fallen_due_is_queued(fixture: &dyn Fixture) {
     let id = here.add(&delayed(fixture.lease())).await;
     fixture.pass(fixture.lease()).await;
     assert_eq!(there.place(id).await, Some(Place::Ready));
-    assert_eq!(there.counts().await, [1, 0, 0, 0]);
+}
+
+/// B11
+pub async fn an_envelope_that_has_fallen_due_is_counted_as_queued(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.add_all(&[delayed(fixture.lease()), delayed(LONG)])
+        .await;
+    fixture.pass(fixture.lease()).await;
+    assert_eq!(there.counts().await, [1, 1, 0, 0]);
 }
 
 /// B11: purging cancels what waits, and only that.

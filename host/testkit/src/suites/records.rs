@@ -165,6 +165,18 @@ pub async fn a_report_of_an_earlier_delivery_is_stale(fixture: &dyn Fixture) {
     assert_eq!(there.record(early.id).await, record);
 }
 
+/// R1: what the broker has handed out again is known without being told.
+pub async fn a_report_of_a_lost_delivery_is_stale(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let id = here.add(&publication()).await;
+    let lost = fence(&here.lose_one(fixture).await);
+    there.claim_one().await;
+    for late in [report(&lost), ended(&lost, EndState::Succeeded)] {
+        assert_eq!(here.report(&late).await, Reported::Stale);
+    }
+    assert_eq!(there.record(id).await, None);
+}
+
 /// R1
 pub async fn a_report_of_an_ended_generation_is_stale(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;

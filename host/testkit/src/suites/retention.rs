@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use stem_core::broker::Published;
+use stem_core::broker::{DERIVED_ID_RETENTION, Published};
 use stem_core::control::Command;
+use stem_core::outcome::Settlement;
 use stem_core::record::{LIVE_RECORD_RETENTION, Report, TOMBSTONE_RETENTION};
 use stem_core::result_store::{Fence, Reported};
 use stem_core::state::EndState;
@@ -148,19 +149,29 @@ pub async fn nothing_stays_for_ever(fixture: &dyn Fixture) {
     assert_eq!(again, [Published::Stored; 2]);
 }
 
-/// R4: and says when there is nothing more to remove.
+/// R4: it says when there is nothing more to remove, also while there is something to keep.
 pub async fn a_sweep_comes_to_an_end(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    let control = &here.stores.control;
-    let sent = control.broadcast(&Command::DeploymentsChanged).await;
-    sent.expect("the store answers");
+    here.broadcast(&Command::DeploymentsChanged).await;
     here.beat(&heartbeat("worker-1")).await;
     here.bury(&derived()).await;
     here.save_checkpoint(&first_fence(), "1").await;
     fixture.pass(LIVE_RECORD_RETENTION).await;
+    here.broadcast(&Command::DeploymentsChanged).await;
+    here.beat(&heartbeat("worker-2")).await;
     within(SOON, here.sweep()).await;
-    assert_eq!(here.workers().await, []);
+    assert_eq!(here.workers().await.len(), 1);
     assert_eq!(here.queues().await, []);
+}
+
+/// R4: nobody sees a mark, but it takes room.
+pub async fn the_mark_of_a_derived_id_is_swept(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    here.add(&derived()).await;
+    here.settle_next(Settlement::Ack).await;
+    assert_eq!(here.sweep_by(1).await, 0);
+    fixture.pass(DERIVED_ID_RETENTION).await;
+    assert!(here.sweep_by(1).await > 0);
 }
 
 /// R4: a sweep works in steps, so that nobody waits long for a store that has much to remove.

@@ -6,11 +6,12 @@ use async_trait::async_trait;
 use futures::join;
 use stem_core::broker::Wakeups;
 use stem_core::outcome::Settlement;
+use stem_core::state::EndState;
 use stem_core::store_error::StoreError;
 
 use crate::builders::{delayed, publication};
 use crate::fixture::Fixture;
-use crate::process::{Process, ROUNDS, SOON, within};
+use crate::process::{Process, ROUNDS, within};
 
 /// How long a lost lease may take to be found: promised are 2 s.
 const RESCUED: Duration = Duration::from_secs(40);
@@ -48,12 +49,17 @@ pub async fn every_publish_wakes_a_waiting_worker(fixture: &dyn Fixture) {
 pub async fn a_delayed_envelope_wakes_a_waiting_worker_when_it_falls_due(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     let mut wakeups = there.work().await;
-    let before = here.stores.clock.now();
-    let id = here.add(&delayed(fixture.lease())).await;
-    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
-    let (delivery, ()) = join!(waiting, fixture.pass(fixture.lease()));
-    assert_eq!(delivery.receipt.id, id);
-    assert!(delivery.claimed_at >= before + fixture.lease());
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            let due = here.stores.clock.now() + fixture.lease();
+            here.add(&delayed(fixture.lease())).await;
+            let waiting = there.next_delivery(&mut *wakeups);
+            let (delivery, ()) = join!(waiting, fixture.pass(fixture.lease()));
+            assert!(delivery.claimed_at >= due);
+            there.settle(&delivery, Settlement::Ack).await;
+        }
+    };
+    within(ROUNDS.1, rounds).await;
 }
 
 /// B3
@@ -68,36 +74,52 @@ pub async fn a_lease_that_ends_is_found_by_a_waiting_worker(fixture: &dyn Fixtur
 }
 
 /// B6
-pub async fn what_is_released_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+pub async fn every_release_wakes_a_waiting_worker(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     here.add(&publication()).await;
-    let delivery = here.claim_one().await;
+    let mut delivery = here.claim_one().await;
     let mut wakeups = there.work().await;
-    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
-    let (again, _) = join!(waiting, here.settle(&delivery, Settlement::Release));
-    assert_eq!(again.receipt.id, delivery.receipt.id);
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            let waiting = there.next_delivery(&mut *wakeups);
+            let releasing = here.settle(&delivery, Settlement::Release);
+            (delivery, _) = join!(waiting, releasing);
+        }
+    };
+    within(ROUNDS.1, rounds).await;
 }
 
 /// B11
-pub async fn a_resumed_queue_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+pub async fn every_resumed_queue_wakes_a_waiting_worker(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    here.set_paused(true).await;
-    let id = here.add(&publication()).await;
     let mut wakeups = there.work().await;
-    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
-    let (delivery, ()) = join!(waiting, here.set_paused(false));
-    assert_eq!(delivery.receipt.id, id);
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            here.set_paused(true).await;
+            let id = here.add(&publication()).await;
+            let waiting = there.next_delivery(&mut *wakeups);
+            let (delivery, ()) = join!(waiting, here.set_paused(false));
+            assert_eq!(delivery.receipt.id, id);
+            there.settle(&delivery, Settlement::Ack).await;
+        }
+    };
+    within(ROUNDS.1, rounds).await;
 }
 
 /// B10
-pub async fn a_replay_wakes_a_waiting_worker(fixture: &dyn Fixture) {
+pub async fn every_replay_wakes_a_waiting_worker(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
     let ids = [here.bury(&publication()).await];
     let mut wakeups = there.work().await;
-    let waiting = within(SOON, there.next_delivery(&mut *wakeups));
-    let (delivery, replayed) = join!(waiting, here.replay(&ids));
-    assert_eq!(replayed, [true]);
-    assert_eq!(delivery.receipt.id, ids[0]);
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            let waiting = there.next_delivery(&mut *wakeups);
+            let (delivery, replayed) = join!(waiting, here.replay(&ids));
+            assert_eq!(replayed, [true]);
+            there.end(&delivery, EndState::Failed).await;
+        }
+    };
+    within(ROUNDS.1, rounds).await;
 }
 
 /// B3, B6: not even while there is work that nobody may take.
@@ -107,8 +129,8 @@ pub async fn an_idle_wait_is_no_busy_loop(fixture: &dyn Fixture) {
     here.claim_for(fixture.lease()).await;
     here.add(&delayed(fixture.lease())).await;
     here.set_paused(true).await;
-    fixture.pass(fixture.lease()).await;
     let mut wakeups = Counted(here.work().await, 0);
+    fixture.pass(fixture.lease()).await;
     let waiting = here.next_delivery(&mut wakeups);
     let waited = tokio::time::timeout(Duration::from_millis(1_500), waiting).await;
     assert!(waited.is_err(), "the queue is paused");

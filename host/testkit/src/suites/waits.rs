@@ -49,12 +49,18 @@ pub async fn every_kind_of_end_is_one(fixture: &dyn Fixture) {
 }
 
 /// R3, W7
-pub async fn a_cancellation_wakes_who_waits_for_the_end(fixture: &dyn Fixture) {
+pub async fn every_cancellation_wakes_who_waits_for_the_end(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let id = here.add(&publication()).await;
-    let waiting = within(SOON, there.wait(id));
-    let (lookup, _) = join!(waiting, here.cancel(id, CancelMode::Ask));
-    assert_eq!(lookup.map(|lookup| lookup.state), Some(State::Cancelled));
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            let id = here.add(&publication()).await;
+            let cancelling = here.cancel(id, CancelMode::Ask);
+            let (lookup, _) = join!(there.wait(id), cancelling);
+            let state = lookup.map(|lookup| lookup.state);
+            assert_eq!(state, Some(State::Cancelled));
+        }
+    };
+    within(ROUNDS.1, rounds).await;
 }
 
 /// R3
