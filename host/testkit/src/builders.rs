@@ -35,8 +35,6 @@ pub const DAY: Duration = Duration::from_secs(24 * 3_600);
 
 const KEEPS_THE_RULE: &str = "a test's names keep the rule";
 
-// === names ===
-
 /// A task's name.
 pub fn task_name(name: &str) -> TaskName {
     TaskName::new(name).expect(KEEPS_THE_RULE)
@@ -56,8 +54,6 @@ pub fn worker_name(name: &str) -> WorkerName {
 pub fn fresh_namespace() -> Namespace {
     Namespace::new(format!("test-{}", EnvelopeId::new())).expect(KEEPS_THE_RULE)
 }
-
-// === envelopes ===
 
 /// An envelope for the default task.
 pub fn envelope() -> Envelope {
@@ -136,8 +132,6 @@ pub fn with_unknown_field(bytes: &Bytes) -> Bytes {
     let hint = b"\xa4hint\xa3new";
     [&[fields + 1], rest, hint].concat().into()
 }
-
-// === settlements and reports ===
 
 /// The delivery as a fence.
 pub fn fence(delivery: &Delivery) -> Fence {
@@ -283,8 +277,6 @@ pub fn half_way(clock: &dyn Clock) -> Progress {
     }
 }
 
-// === workers and modules ===
-
 /// A heartbeat of this worker.
 pub fn heartbeat(worker: &str) -> Heartbeat {
     Heartbeat {
@@ -328,8 +320,6 @@ pub fn deployed_task(name: &str, policy: TaskPolicy) -> DeployedTask {
         policy,
     }
 }
-
-// === runs ===
 
 /// One attempt to be run, with what tells it to stop; its context keeps nothing.
 pub fn run(task: &str) -> (Run, watch::Sender<Stop>) {

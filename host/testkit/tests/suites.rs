@@ -34,16 +34,13 @@ fn sources() -> Vec<(String, String)> {
 /// The promises of a source text: the line above each, its name, and its body.
 fn promises(source: &str) -> Vec<(&str, &str, Vec<&str>)> {
     let lines: Vec<&str> = source.lines().collect();
-    let promise = |(index, line): (usize, &&'_ str)| {
-        let name = lines[index]
-            .strip_prefix("pub async fn ")?
-            .split('(')
-            .next()?;
+    let promise = |index: usize| {
+        let signature = lines[index].strip_prefix("pub async fn ")?;
+        let (name, _) = signature.split_once('(')?;
         let body = lines[index + 1..].iter().take_while(|line| **line != "}");
-        let _ = line;
         Some((lines[index - 1], name, body.copied().collect()))
     };
-    lines.iter().enumerate().filter_map(promise).collect()
+    (1..lines.len()).filter_map(promise).collect()
 }
 
 #[test]

@@ -135,6 +135,7 @@ macro_rules! each_promise {
                 every_resumed_queue_wakes_a_waiting_worker,
                 every_replay_wakes_a_waiting_worker,
                 an_idle_wait_is_no_busy_loop,
+                what_nobody_claims_wakes_once,
             }
             queues {
                 a_queue_counts_what_it_holds,

@@ -136,3 +136,18 @@ pub async fn an_idle_wait_is_no_busy_loop(fixture: &dyn Fixture) {
     assert!(waited.is_err(), "the queue is paused");
     assert!(wakeups.1 <= 10, "woken {} times", wakeups.1);
 }
+
+/// B3, B6: a worker that has no slot free takes nothing, and is not told of it again and again.
+pub async fn what_nobody_claims_wakes_once(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    here.add(&publication()).await;
+    here.claim_for(fixture.lease()).await;
+    let mut wakeups = Counted(here.work().await, 0);
+    here.add_all(&[publication(), delayed(fixture.lease())])
+        .await;
+    fixture.pass(fixture.lease()).await;
+    let waiting = async { while wakeups.next().await.is_ok() {} };
+    let waited = tokio::time::timeout(Duration::from_millis(1_500), waiting).await;
+    assert!(waited.is_err(), "the store answers");
+    assert!(wakeups.1 <= 10, "woken {} times", wakeups.1);
+}
