@@ -366,11 +366,13 @@ fn guests_are_built_from_the_contract_that_the_host_has() {
 
 #[test]
 fn no_text_names_a_place_on_the_machine_that_wrote_it() {
-    let places = ["work", "root", "home"].map(|folder| format!("/{folder}/"));
+    let own = format!("{}/", workspace::root().display());
+    let places = ["work", "root"].map(|folder| format!("/{folder}/"));
+    let places = [&own, &places[0], &places[1]];
     let names_one = |path: &std::path::PathBuf| {
         let text = std::fs::read(path).unwrap_or_default();
         let text = String::from_utf8(text).unwrap_or_default();
-        places.iter().any(|place| text.contains(place))
+        places.iter().any(|place| text.contains(place.as_str()))
     };
     assert_none(
         workspace::all_files().into_iter().filter(names_one),
