@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use stem_core::broker::{Claim, DEFAULT_LEASE, Delivery, MAX_DELIVERIES, Settling};
+use stem_core::broker::{Claim, DEFAULT_LEASE, Delivery, MAX_DELIVERIES, Settling, Wakeups};
 use stem_core::executor::{Executor, Stop, StopReason};
 use stem_core::names::{QueueName, WorkerName};
 use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
@@ -140,11 +140,7 @@ impl Worker {
             Arc::clone(&self.leases),
             inbox,
         ));
-        let mut told_to_stop = shutdown.clone();
-        let claimed = tokio::select! {
-            () = told(&mut told_to_stop, Shutdown::Graceful) => Ok(()),
-            claimed = self.claim(&ended, congestion) => claimed,
-        };
+        let claimed = self.claim(&ended, congestion, shutdown.clone()).await;
         drop(ended);
         self.wind_up(&mut shutdown, &mut settling).await;
         duties.abort_all();
@@ -154,49 +150,74 @@ impl Worker {
         claimed.map(|()| self.summary())
     }
 
+    /// Claims until the worker is told to stop. A claim is never given up half-way: what it has leased must be started,
+    /// so that it is released in order and its worker does not count as lost.
     async fn claim(
         &self,
         ended: &mpsc::Sender<Settling>,
         mut congestion: watch::Receiver<bool>,
+        mut shutdown: watch::Receiver<Shutdown>,
     ) -> Result<(), StoreError> {
         let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
         let mut queues = self.options.queues.clone();
         let mut work = self.stores.broker.work(&queues).await?;
         let mut is_deep = false;
         loop {
-            let mut free = self.free_slots(is_deep).await;
-            // The sender lives as long as the worker's duties: where it is gone, so is the reason to wait.
-            let _ = congestion.wait_for(|is_congested| !is_congested).await;
-            let claim = Claim {
-                worker: self.options.name.clone(),
-                queues: queues.clone(),
-                limit: free.num_permits(),
-                lease: self.options.lease,
+            let mut free = tokio::select! {
+                biased;
+                () = told(&mut shutdown, Shutdown::Graceful) => return Ok(()),
+                free = self.room(is_deep, &mut congestion) => free,
             };
-            let claimed = match self.stores.broker.claim(&claim).await {
-                Ok(deliveries) => deliveries,
-                Err(error) if error.is_transient() => {
-                    tracing::warn!(%error, "claiming failed: trying again");
-                    backoff.pause().await;
-                    continue;
-                }
-                Err(error) => return Err(error),
-            };
-            backoff.reset();
+            let wanted = free.num_permits();
+            let claimed = self.claim_once(&queues, wanted).await?;
+            let is_failed = claimed.is_none();
+            let claimed = claimed.unwrap_or_default();
             queues.rotate_left(1);
-            is_deep = claimed.len() == claim.limit;
+            is_deep = claimed.len() == wanted;
             self.start_all(claimed, &mut free, ended);
             drop(free);
-            if is_deep {
-                continue;
-            }
-            if self.options.is_draining && self.leases.count() == 0 {
+            if self.options.is_draining && !is_deep && self.leases.count() == 0 {
                 return Ok(());
             }
-            if let Err(error) = work.next().await {
-                tracing::warn!(%error, "waiting for work failed: trying again");
-                backoff.pause().await;
+            tokio::select! {
+                () = told(&mut shutdown, Shutdown::Graceful) => return Ok(()),
+                () = pause(&mut backoff, work.as_mut(), is_failed), if !is_deep => {}
+                () = std::future::ready(()), if is_deep => {}
             }
+        }
+    }
+
+    /// Free slots that guests have cores for (B2, W2).
+    async fn room(
+        &self,
+        is_deep: bool,
+        congestion: &mut watch::Receiver<bool>,
+    ) -> OwnedSemaphorePermit {
+        let free = self.free_slots(is_deep).await;
+        // The sender lives as long as the worker's duties: where it is gone, so is the reason to wait.
+        let _ = congestion.wait_for(|is_congested| !is_congested).await;
+        free
+    }
+
+    /// What the broker gives; nothing where it fails in a way that may pass.
+    async fn claim_once(
+        &self,
+        queues: &[QueueName],
+        limit: usize,
+    ) -> Result<Option<Vec<Delivery>>, StoreError> {
+        let claim = Claim {
+            worker: self.options.name.clone(),
+            queues: queues.to_vec(),
+            limit,
+            lease: self.options.lease,
+        };
+        match self.stores.broker.claim(&claim).await {
+            Ok(deliveries) => Ok(Some(deliveries)),
+            Err(error) if error.is_transient() => {
+                tracing::warn!(%error, "claiming failed: trying again");
+                Ok(None)
+            }
+            Err(error) => Err(error),
         }
     }
 
@@ -296,6 +317,18 @@ impl Worker {
 
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
+    }
+}
+
+/// Waits for work, or for a store that failed.
+async fn pause(backoff: &mut Backoff, work: &mut dyn Wakeups, is_failed: bool) {
+    if is_failed {
+        return backoff.pause().await;
+    }
+    backoff.reset();
+    if let Err(error) = work.next().await {
+        tracing::warn!(%error, "waiting for work failed: trying again");
+        backoff.pause().await;
     }
 }
 

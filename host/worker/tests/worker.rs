@@ -3,6 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use async_trait::async_trait;
+use stem_core::broker::{
+    Broker, Capabilities, Claim, Delivery, Publication, Published, Receipt, Renewal, Settled,
+    Settling, Wakeups,
+};
 use stem_core::client::{Client, Request};
 use stem_core::clock::Clock;
 use stem_core::control::Command;
@@ -14,6 +19,7 @@ use stem_core::payload::Payload;
 use stem_core::policy::TaskPolicy;
 use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
 use stem_core::state::State;
+use stem_core::store_error::StoreError;
 use stem_core::stores::Stores;
 use stem_testkit::clock::ManualClock;
 use stem_testkit::executor::{Gate, ScriptedExecutor, Step};
@@ -34,9 +40,24 @@ const BOUND: Duration = Duration::from_secs(20);
 
 impl Bench {
     async fn start(executor: ScriptedExecutor, adjust: impl FnOnce(&mut Options)) -> Self {
+        Self::start_behind(None, executor, adjust).await
+    }
+
+    /// The same with a broker whose answers to claims wait for a gate.
+    async fn start_behind(
+        gate: Option<Gate>,
+        executor: ScriptedExecutor,
+        adjust: impl FnOnce(&mut Options),
+    ) -> Self {
         let clock = ManualClock::shared();
         let store = stem_memory::Store::new(Namespace::new("test").expect("a name"), clock.clone());
-        let stores = Stores::on_one(store, clock.clone());
+        let mut stores = Stores::on_one(store, clock.clone());
+        if let Some(gate) = gate {
+            stores.broker = Arc::new(SlowClaims {
+                broker: stores.broker,
+                gate,
+            });
+        }
         let executor = Arc::new(executor);
         let name = WorkerName::new("w1").expect("a name");
         let mut options = Options::new(name, "here", vec![QueueName::new("q").expect("a name")]);
@@ -109,6 +130,43 @@ impl Bench {
         stopped
             .expect("it stops in time")
             .expect("it does not panic")
+    }
+}
+
+/// A broker whose claims are done before they are answered.
+struct SlowClaims {
+    broker: Arc<dyn Broker>,
+    gate: Gate,
+}
+
+#[async_trait]
+impl Broker for SlowClaims {
+    async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
+        self.broker.publish(publications).await
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError> {
+        let claimed = self.broker.claim(claim).await?;
+        if !claimed.is_empty() {
+            self.gate.passed().await;
+        }
+        Ok(claimed)
+    }
+
+    async fn renew(&self, held: &[Receipt], lease: Duration) -> Result<Vec<Renewal>, StoreError> {
+        self.broker.renew(held, lease).await
+    }
+
+    async fn settle(&self, settlings: &[Settling]) -> Result<Vec<Settled>, StoreError> {
+        self.broker.settle(settlings).await
+    }
+
+    async fn work(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
+        self.broker.work(queues).await
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.broker.capabilities()
     }
 }
 
@@ -206,6 +264,28 @@ async fn a_graceful_shutdown_waits_for_what_finishes_by_itself() {
         .expect("the store answers")
         .expect("it is known");
     assert_eq!(lookup.state, State::Succeeded);
+}
+
+/// W5, B5: what a claim has leased when the signal comes is released in order.
+#[tokio::test]
+async fn a_shutdown_during_a_claim_gives_back_what_was_claimed() {
+    let gate = Gate::closed();
+    let script = script([Step::until_asked()]);
+    let bench = Bench::start_behind(Some(gate.clone()), script, |_| {}).await;
+    let id = bench.enqueue(1).await[0];
+    let stores = bench.stores.clone();
+    while bench.state(id).await != State::Running {
+        tokio::task::yield_now().await;
+    }
+    bench.shutdown.send_replace(Shutdown::Graceful);
+    tokio::task::yield_now().await;
+    gate.open();
+    bench.stop(Shutdown::Graceful).await;
+    let lookup = look_up(&stores, id)
+        .await
+        .expect("the store answers")
+        .expect("it is known");
+    assert_eq!(lookup.state, State::Queued);
 }
 
 /// W7
