@@ -1,4 +1,5 @@
-//! What the store is given when something is wrong with it: a clear error, the right exit code, and nothing lost.
+//! Bytes that are no envelope, and a disk that is full: a clear error, and nothing lost. Damaged and foreign store
+//! files are refused before anything runs: the command line's own tests look at those.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -24,49 +25,6 @@ fn assert_refused(answer: &Answer, code: i32, words: &[&str]) {
         words.iter().all(|word| answer.stderr.contains(word)),
         "{words:?}: {answer:?}"
     );
-}
-
-#[test]
-fn a_damaged_store_is_refused_and_left_as_it_was() {
-    let host = store();
-    let mut damaged = std::fs::read(host.path("stem.db")).expect("the store");
-    damaged.truncate(damaged.len() / 2);
-    damaged[..16].fill(b'x');
-    host.write("stem.db", &damaged);
-    assert_refused(&host.run(&["queue", "list"]), 3, &["stem.db"]);
-    assert_eq!(
-        std::fs::read(host.path("stem.db")).expect("the store"),
-        damaged
-    );
-}
-
-/// The format's number is at a fixed place of the file: `PRAGMA user_version`.
-#[test]
-fn a_store_of_a_newer_format_is_refused_and_left_as_it_was() {
-    let host = store();
-    let mut newer = std::fs::read(host.path("stem.db")).expect("the store");
-    newer[60..64].copy_from_slice(&99_u32.to_be_bytes());
-    host.write("stem.db", &newer);
-    assert_refused(&host.run(&["queue", "list"]), 3, &["99", "upgrade"]);
-    let worker = host.run(&["worker", "start"]);
-    assert_refused(&worker, 3, &["99"]);
-    assert_eq!(
-        std::fs::read(host.path("stem.db")).expect("the store"),
-        newer
-    );
-}
-
-#[test]
-fn a_store_that_cannot_be_written_is_refused_by_name() {
-    let host = TestHost::new();
-    let file = host.write("file", "no folder");
-    let answer = host.run(&[
-        "queue",
-        "list",
-        "--broker-url",
-        &format!("sqlite:{file}/stem.db"),
-    ]);
-    assert_refused(&answer, 3, &["file/stem.db", "hint: "]);
 }
 
 /// E1: nothing is lost, not even what nobody can read.

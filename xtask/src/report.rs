@@ -138,7 +138,9 @@ impl Report {
             println!("{} passed, {} failed", all.passed, all.failed.max(1));
             bail!("failed: {}", broken.join(", "));
         }
-        println!("{} passed, {} failed", all.passed, all.failed);
+        if all.passed > 0 {
+            println!("{} passed, {} failed", all.passed, all.failed);
+        }
         Ok(())
     }
 }

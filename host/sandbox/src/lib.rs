@@ -31,4 +31,4 @@ pub use deploy::{Inspected, LARGEST_MODULE};
 pub use deploy_error::DeployError;
 pub use engine::Allocation;
 pub use overrides::{Overrides, OverridesError};
-pub use sandbox::{Options, Sandbox, SandboxError};
+pub use sandbox::{Options, Sandbox, StartError};

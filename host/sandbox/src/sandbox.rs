@@ -35,9 +35,9 @@ impl Options {
 /// The sandbox cannot be set up on this machine.
 #[derive(Debug, thiserror::Error)]
 #[error("set up the sandbox: {0}")]
-pub struct SandboxError(String);
+pub struct StartError(String);
 
-impl From<wasmtime::Error> for SandboxError {
+impl From<wasmtime::Error> for StartError {
     fn from(error: wasmtime::Error) -> Self {
         Self(format!("{error:#}"))
     }
@@ -54,10 +54,10 @@ pub struct Sandbox {
 
 impl Sandbox {
     /// Reserves the slots and starts the deadline clock.
-    pub fn new(options: Options) -> Result<Arc<Self>, SandboxError> {
+    pub fn new(options: Options) -> Result<Arc<Self>, StartError> {
         let unmetered = Machine::new(Class::Unmetered, options.slots, options.allocation)?;
         let ticker = Ticker::start(&unmetered.engine)
-            .map_err(|error| SandboxError(format!("start its clock: {error}")))?;
+            .map_err(|error| StartError(format!("start its clock: {error}")))?;
         Ok(Arc::new(Self {
             options,
             unmetered: Arc::new(unmetered),

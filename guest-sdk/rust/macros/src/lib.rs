@@ -1,4 +1,5 @@
 //! The task attribute of `stem-guest`.
+#![forbid(unsafe_code)]
 
 use proc_macro::TokenStream;
 
