@@ -65,6 +65,37 @@ fn a_payload_over_the_limit_is_refused_with_both_sizes() {
     answer.assert(0, "");
 }
 
+/// E3: also beyond every buffer, and nothing of it is enqueued.
+#[test]
+fn a_payload_of_any_size_is_taken_whole_or_refused_whole() {
+    let host = counting();
+    let large = host.write("large.txt", vec![b'x'; 70 << 20]);
+    let file = format!("@{large}");
+    let limit = ("STEM_PAYLOAD_LIMIT", "69MiB");
+    let said = "the payload has 70 MiB, over the limit of 69 MiB";
+    let enqueue = [
+        "enqueue",
+        "t",
+        "--unchecked",
+        "--content-type",
+        "text/plain",
+    ];
+    for source in ["--payload", "--each"] {
+        let arguments = [&enqueue[..], &[source, &file]].concat();
+        host.run_with(limit, &arguments).assert(5, said);
+    }
+    assert_eq!(host.json(&["queue", "list"]), json!([]));
+}
+
+#[test]
+fn a_folder_is_no_source_of_payloads() {
+    let host = counting();
+    for source in ["--payload", "--each"] {
+        let answer = host.run(&["enqueue", "word-count", source, "@."]);
+        answer.assert(2, "error: ");
+    }
+}
+
 /// E5
 #[test]
 fn a_bad_name_or_number_is_refused_where_it_enters() {

@@ -41,6 +41,13 @@ fn a_flag_that_does_not_exist_is_wrong_usage() {
         .assert(2, "is no queue name");
 }
 
+/// It acknowledges without running anything: never where somebody's work lies.
+#[test]
+fn a_worker_without_guests_is_refused_outside_of_a_benchmark() {
+    let answer = Host::new().run(&["bench", "worker"]);
+    answer.assert(2, "no benchmark made the namespace `stem`");
+}
+
 #[test]
 fn a_misspelt_command_is_answered_with_the_nearest() {
     let answer = Host::new().run(&["queue", "lst"]);

@@ -11,13 +11,20 @@ use stem_core::names::TaskName;
 use stem_core::outcome::Outcome;
 use stem_core::policy::TaskPolicy;
 
+use super::rig::NAMESPACE_PREFIX;
 use crate::commands::worker::{self, StartArgs};
+use crate::errors::Failure;
 use crate::invocation::Invocation;
 use crate::signals::Signals;
 use crate::stores::Lifetime;
 
-/// Runs a worker with this executor until a signal comes.
+/// Runs a worker with this executor until a signal comes; elsewhere it would acknowledge work that nobody has done.
 pub async fn work(args: StartArgs, invocation: &Invocation) -> Result<()> {
+    let namespace = &invocation.config.namespace;
+    if !namespace.as_str().starts_with(NAMESPACE_PREFIX) {
+        let problem = format!("no benchmark made the namespace `{namespace}`");
+        return Err(Failure::usage("run a worker without guests", problem).into());
+    }
     let signals = Signals::catch()?;
     let stores = invocation.open_stores(Lifetime::Shared).await?;
     let options = args.options(&stores, invocation).await?;

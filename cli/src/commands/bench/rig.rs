@@ -23,6 +23,8 @@ use crate::stores::{self, Lifetime, StoreUrl};
 
 /// `tasks-examples/noop`, compiled; `cargo xtask guests` renews it.
 pub const GUEST: &[u8] = include_bytes!("../../../assets/noop.wasm");
+/// How every benchmark's namespace begins.
+pub const NAMESPACE_PREFIX: &str = "bench-";
 /// Envelopes that are published in one step.
 const BATCH: usize = 1_000;
 /// The payload of every row of the contract's table: 100 bytes.
@@ -46,7 +48,7 @@ impl Rig {
             Some(url) => (url.clone(), None),
             None => temporary(config)?,
         };
-        let namespace = format!("bench-{}", uuid::Uuid::new_v4().simple());
+        let namespace = format!("{NAMESPACE_PREFIX}{}", uuid::Uuid::new_v4().simple());
         let config = Config {
             broker: url.clone(),
             results: url,

@@ -7,9 +7,11 @@ use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use stem_core::client::{Client, EnqueueError, Enqueued, Request};
 use stem_core::payload::{JSON, Payload};
+use stem_core::units::ByteSize;
 
 use super::{Args, payload};
 use crate::errors::Failure;
+use crate::invocation::Invocation;
 use crate::output::{Output, Unheard};
 use crate::progress;
 use crate::views::EnqueuedView;
@@ -18,8 +20,8 @@ use crate::views::EnqueuedView;
 const BATCH: usize = 1_000;
 /// Bytes of payload that are held at once, at most, beyond one line.
 const BATCH_BYTES: usize = 8 << 20;
-/// The longest line that is read: what is over the payload limit is refused with its size.
-const LONGEST_LINE: u64 = 64 << 20;
+/// A line's end, as it may be: it is no part of the payload.
+const LINE_END: u64 = 2;
 
 /// Lines that wait to be published.
 #[derive(Default)]
@@ -35,6 +37,8 @@ struct Feed<'a> {
     args: &'a Args,
     client: &'a Client,
     output: &'a Output,
+    /// The largest payload that is taken.
+    limit: ByteSize,
     bar: ProgressBar,
     enqueued: u64,
     /// Whether nobody reads the ids any more.
@@ -42,12 +46,19 @@ struct Feed<'a> {
 }
 
 /// Enqueues every line of the source; stops at the first that is refused, and says how far it came.
-pub async fn run(source: &str, args: &Args, client: &Client, output: &Output) -> Result<()> {
+pub async fn run(
+    source: &str,
+    args: &Args,
+    client: &Client,
+    invocation: &Invocation,
+) -> Result<()> {
+    let output = &invocation.output;
     let (mut reader, size) = open(source)?;
     let mut feed = Feed {
         args,
         client,
         output,
+        limit: invocation.config.payload_limit,
         bar: progress::bytes(size, "enqueueing"),
         enqueued: 0,
         is_unheard: false,
@@ -78,42 +89,55 @@ impl Feed<'_> {
         let mut batch = Batch::default();
         let mut number = 0;
         loop {
-            let mut line = Vec::new();
-            let length = reader.take(LONGEST_LINE).read_until(b'\n', &mut line)?;
-            if length == 0 {
-                return self.publish(batch).await;
-            }
             number += 1;
-            self.bar.inc(length as u64);
-            if line.trim_ascii().is_empty() {
+            let line = match self.next(reader, number) {
+                Ok(None) => return self.publish(batch).await,
+                Ok(Some(line)) => line,
+                Err(problem) => {
+                    // What came before the bad line is as good as if the file had ended there.
+                    self.publish(batch).await?;
+                    return Err(problem);
+                }
+            };
+            if line.is_empty() {
                 continue;
             }
-            if let Err(problem) = self.check(&line, number) {
-                // What came before the bad line is as good as if the file had ended there.
-                self.publish(batch).await?;
-                return Err(problem);
-            }
-            batch.push(self.request(&line), number);
+            batch.push(self.request(line), number);
             if batch.is_full() {
                 self.publish(std::mem::take(&mut batch)).await?;
             }
         }
     }
 
-    fn check(&self, line: &[u8], number: u64) -> Result<()> {
-        if self.args.unchecked {
-            return Ok(());
+    /// The next line without what is around it; nothing at the end. A bad one is refused by its number.
+    fn next(&self, reader: &mut (dyn BufRead + Send), number: u64) -> Result<Option<Vec<u8>>> {
+        let attempted = || format!("line {number}");
+        let unread = |error| Failure::usage(attempted(), error);
+        let mut line = Vec::new();
+        let longest = self.limit.0.saturating_add(LINE_END);
+        let mut begin = reader.take(longest);
+        let length = begin.read_until(b'\n', &mut line).map_err(unread)? as u64;
+        self.bar.inc(length);
+        if length == longest && !line.ends_with(b"\n") {
+            let rest = reader.skip_until(b'\n').map_err(unread)? as u64;
+            if rest > 0 {
+                return Err(payload::too_large(length + rest, self.limit).context(attempted()));
+            }
         }
-        payload::check(&self.payload(line), &format!("line {number}"))
+        let trimmed = line.trim_ascii();
+        if !trimmed.is_empty() && !self.args.unchecked {
+            payload::check(&self.payload(trimmed), &attempted())?;
+        }
+        Ok((length > 0).then(|| trimmed.to_vec()))
     }
 
     fn payload(&self, line: &[u8]) -> Payload {
         let content_type = self.args.content_type.as_deref().unwrap_or(JSON);
-        Payload::new(content_type, line.trim_ascii().to_vec())
+        Payload::new(content_type, line.to_vec())
     }
 
-    fn request(&self, line: &[u8]) -> Request {
-        self.args.request(self.payload(line))
+    fn request(&self, line: Vec<u8>) -> Request {
+        self.args.request(self.payload(&line))
     }
 
     async fn publish(&mut self, batch: Batch) -> Result<()> {

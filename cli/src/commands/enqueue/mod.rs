@@ -73,7 +73,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let client = Client::new(stores, invocation.config.default_queue.clone())
         .with_payload_limit(invocation.config.payload_limit);
     match &args.each {
-        Some(source) => each::run(source, &args, &client, &invocation.output).await,
+        Some(source) => each::run(source, &args, &client, invocation).await,
         None => one(&args, &client, invocation).await,
     }
 }
@@ -81,7 +81,8 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
 async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let attempted = args.attempted();
-    let payload = payload::read(args.payload.as_deref(), args.content_type.as_deref())?;
+    let (given, content_type) = (args.payload.as_deref(), args.content_type.as_deref());
+    let payload = payload::read(given, content_type, invocation.config.payload_limit)?;
     if !args.unchecked {
         payload::check(&payload, &attempted)?;
     }

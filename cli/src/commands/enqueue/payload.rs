@@ -4,12 +4,12 @@ use std::io::Read;
 use std::path::Path;
 
 use anyhow::Result;
+use stem_core::client::EnqueueError;
+use stem_core::envelope::EnvelopeError;
 use stem_core::payload::{JSON, MSGPACK, Payload, is_json};
+use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
-
-/// Bytes taken from standard input or a file; what is over the payload limit is refused later, with both sizes.
-const READ_LIMIT: u64 = 64 << 20;
 
 const OCTETS: &str = "application/octet-stream";
 const ENDINGS: [(&str, &str); 18] = [
@@ -34,12 +34,15 @@ const ENDINGS: [(&str, &str); 18] = [
 ];
 
 /// Reads `--payload`: JSON, `@FILE`, or `-` for standard input; `null` where nothing is given.
-pub fn read(given: Option<&str>, content_type: Option<&str>) -> Result<Payload> {
+pub fn read(given: Option<&str>, content_type: Option<&str>, limit: ByteSize) -> Result<Payload> {
     let (body, guess) = match given {
         None => (b"null".to_vec(), None),
-        Some("-") => (read_all(std::io::stdin().lock(), "standard input")?, None),
+        Some("-") => {
+            let body = read_all(std::io::stdin().lock(), "standard input", limit)?;
+            (body, None)
+        }
         Some(text) => match text.strip_prefix('@') {
-            Some(path) => read_file(Path::new(path))?,
+            Some(path) => read_file(Path::new(path), limit)?,
             None => (text.as_bytes().to_vec(), None),
         },
     };
@@ -61,11 +64,11 @@ pub fn check(payload: &Payload, attempted: &str) -> Result<()> {
         })
 }
 
-fn read_file(path: &Path) -> Result<(Vec<u8>, Option<&'static str>)> {
+fn read_file(path: &Path, limit: ByteSize) -> Result<(Vec<u8>, Option<&'static str>)> {
     let name = format!("`{}`", path.display());
     let file = std::fs::File::open(path)
         .map_err(|error| Failure::usage(format!("read the payload from {name}"), error))?;
-    let body = read_all(file, &name)?;
+    let body = read_all(file, &name, limit)?;
     let ending = path.extension().and_then(|ending| ending.to_str());
     let guess = ending.and_then(of_ending).unwrap_or_else(|| {
         match serde_json::from_slice::<serde::de::IgnoredAny>(&body) {
@@ -84,25 +87,47 @@ fn of_ending(ending: &str) -> Option<&'static str> {
         .map(|(_, content_type)| content_type)
 }
 
-fn read_all(source: impl Read, name: &str) -> Result<Vec<u8>> {
+fn read_all(mut source: impl Read, name: &str, limit: ByteSize) -> Result<Vec<u8>> {
+    let attempted = || format!("read the payload from {name}");
     let mut body = Vec::new();
-    source
-        .take(READ_LIMIT)
+    let mut begin = source.by_ref().take(limit.0.saturating_add(1));
+    begin
         .read_to_end(&mut body)
-        .map_err(|error| Failure::usage(format!("read the payload from {name}"), error))?;
-    Ok(body)
+        .map_err(|error| Failure::usage(attempted(), error))?;
+    let kept = body.len() as u64;
+    if kept <= limit.0 {
+        return Ok(body);
+    }
+    // What is over the limit is counted, and not kept.
+    let rest = std::io::copy(&mut source, &mut std::io::sink())
+        .map_err(|error| Failure::usage(attempted(), error))?;
+    Err(too_large(kept + rest, limit).context(attempted()))
+}
+
+/// A payload of so many bytes is over the limit (E3).
+pub fn too_large(bytes: u64, limit: ByteSize) -> anyhow::Error {
+    let actual = ByteSize(bytes);
+    EnqueueError::Envelope(EnvelopeError::PayloadTooLarge { actual, limit }).into()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    const LIMIT: ByteSize = ByteSize(16);
+
     #[test]
     fn a_literal_is_json_unless_something_else_is_said() {
-        assert_eq!(read(Some("[1]"), None).expect("read").content_type, JSON);
-        let text = read(Some("hello"), Some("text/plain")).expect("read");
+        assert_eq!(
+            read(Some("[1]"), None, LIMIT).expect("read").content_type,
+            JSON
+        );
+        let text = read(Some("hello"), Some("text/plain"), LIMIT).expect("read");
         assert_eq!(text, Payload::new("text/plain", "hello"));
-        assert_eq!(read(None, None).expect("read"), Payload::new(JSON, "null"));
+        assert_eq!(
+            read(None, None, LIMIT).expect("read"),
+            Payload::new(JSON, "null")
+        );
     }
 
     #[test]
@@ -114,8 +139,20 @@ mod tests {
 
     #[test]
     fn broken_json_is_refused_with_its_place() {
-        let payload = read(Some("{\"a\":\n ]}"), None).expect("read");
+        let payload = read(Some("{\"a\":\n ]}"), None, LIMIT).expect("read");
         let error = check(&payload, "enqueue").expect_err("refused").to_string();
         assert!(error.contains("line 2 column 2"), "{error}");
+    }
+
+    /// E3
+    #[test]
+    fn what_is_over_the_limit_is_refused_with_its_whole_size_and_never_cut() {
+        let whole = read_all(&[b'x'; 16][..], "a test", LIMIT).expect("read");
+        assert_eq!(whole.len(), 16);
+        let error = read_all(&[b'x'; 500][..], "a test", LIMIT).expect_err("refused");
+        let said = format!("{error:#}");
+        let expected =
+            "read the payload from a test: the payload has 500 bytes, over the limit of 16 bytes";
+        assert_eq!(said, expected);
     }
 }
