@@ -74,10 +74,11 @@ fn a_dry_run_changes_nothing() {
 fn a_task_of_another_deployment_is_moved_only_on_purpose() {
     let host = Host::with(&["word-count"]);
     let module = word_count();
-    host.run(&["deploy", &module, "--name", "other"]).assert(
-        5,
-        "the task `word-count` belongs to the deployment `word_count`",
-    );
+    let refused = "the task `word-count` belongs to the deployment `word_count`";
+    let deploy = ["deploy", module.as_str(), "--name", "other"];
+    host.run(&deploy).assert(5, refused);
+    host.run(&[&deploy[..], &["--dry-run"]].concat())
+        .assert(5, refused);
     host.ok(&["deploy", &module, "--name", "other", "--force"]);
     assert_eq!(
         host.json(&["task", "show", "word-count"])["module"],

@@ -142,7 +142,9 @@ impl Candidate {
             inspected,
         };
         if !checked.candidate.is_forced {
-            checked.check_dropped(stores).await?;
+            let deployments = stores.modules.deployments().await?;
+            checked.check_owners(&deployments)?;
+            checked.check_dropped(&deployments, stores).await?;
         }
         Ok(checked)
     }
@@ -157,6 +159,18 @@ impl Checked {
     pub fn tasks(&self) -> Vec<&str> {
         let tasks = self.inspected.tasks.iter();
         tasks.map(|task| task.name.as_str()).collect()
+    }
+
+    /// The active version, where it is this very module with this very policy.
+    pub async fn in_force(&self, stores: &Stores) -> Result<Option<Deployment>> {
+        let deployments = stores.modules.deployments().await?;
+        let is_same = |one: &Deployment| {
+            one.is_active
+                && one.name == self.name
+                && one.digest == self.inspected.digest
+                && one.tasks == self.inspected.tasks
+        };
+        Ok(deployments.into_iter().find(is_same))
     }
 
     /// Makes it the active version, and tells the workers.
@@ -189,9 +203,20 @@ impl Checked {
         }
     }
 
+    /// A task belongs to one deployment (M3).
+    fn check_owners(&self, deployments: &[Deployment]) -> Result<()> {
+        for other in deployments {
+            let is_other = other.is_active && other.name != self.name;
+            let mut own = self.inspected.tasks.iter().map(|task| &task.name);
+            if let Some(task) = own.find(|task| is_other && other.task(task).is_some()) {
+                return Err(self.taken(task, &other.name));
+            }
+        }
+        Ok(())
+    }
+
     /// A version that drops a task for which envelopes wait would turn them into dead letters (M3).
-    async fn check_dropped(&self, stores: &Stores) -> Result<()> {
-        let deployments = stores.modules.deployments().await?;
+    async fn check_dropped(&self, deployments: &[Deployment], stores: &Stores) -> Result<()> {
         let kept: BTreeSet<&TaskName> =
             self.inspected.tasks.iter().map(|task| &task.name).collect();
         let dropped: BTreeSet<TaskName> = deployments

@@ -3,11 +3,13 @@
 mod build;
 mod watch;
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::Result;
-use stem_core::ids::Digest;
+use stem_core::module_store::Deployment;
+use stem_core::names::QueueName;
 use stem_core::stores::Stores;
 use tokio::task::JoinSet;
 
@@ -42,7 +44,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         engine: Engine::for_inspection(Arc::clone(&stores.clock))?,
         stores: stores.clone(),
         output: output.clone(),
-        last: None,
+        served: Vec::new(),
     };
     for file in &args.files {
         bench.deploy(file).await?;
@@ -58,6 +60,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let options = args.worker.options(&stores, invocation).await?;
     let engine = Engine::for_worker(options.slots, Arc::clone(&stores.clock))?;
     let executor = engine.executor(&stores).await?;
+    bench.served.clone_from(&options.queues);
     output.note(format!("store: {}", invocation.config.broker));
     let mut following = JoinSet::new();
     if let Some((watch, project)) = watched {
@@ -71,37 +74,54 @@ struct Workbench {
     engine: Engine,
     stores: Stores,
     output: Output,
-    /// The module that was deployed last: the same one is not deployed again.
-    last: Option<Digest>,
+    /// What this process's worker takes from, once it is made.
+    served: Vec<QueueName>,
 }
 
 impl Workbench {
-    async fn deploy(&mut self, file: &Path) -> Result<()> {
-        let module = module_file::read(file)?;
-        let digest = Digest::of(&module);
+    async fn deploy(&self, file: &Path) -> Result<()> {
         let candidate = Candidate {
             name: None,
-            module,
+            module: module_file::read(file)?,
             policy: module_file::policy(file, None, [])?,
             file: file.to_owned(),
             // Whoever develops a task renames and drops others: nothing is to stand in the way.
             is_forced: true,
         };
         let checked = candidate.check(&self.stores, &self.engine).await?;
+        if let Some(same) = checked.in_force(&self.stores).await? {
+            let unchanged = format!("{}@{} is unchanged", same.name, same.version);
+            self.output.note(unchanged);
+            return Ok(());
+        }
         checked.warn(&self.output);
         let deployment = checked.activate(&self.stores).await?;
-        self.last = Some(digest);
         self.output.note(format!(
             "deployed {}@{} with the tasks {}",
             deployment.name,
             deployment.version,
             checked.tasks().join(", ")
         ));
+        self.note_unserved(&deployment);
         Ok(())
     }
 
+    /// A worker's queues are chosen when it starts: envelopes in another one would wait for ever.
+    fn note_unserved(&self, deployment: &Deployment) {
+        let tasks = deployment.tasks.iter();
+        let named: BTreeSet<_> = tasks
+            .filter_map(|task| task.policy.queue.as_ref())
+            .collect();
+        let is_new = |queue: &&QueueName| !self.served.is_empty() && !self.served.contains(queue);
+        for queue in named.into_iter().filter(is_new) {
+            self.output.note(format!(
+                "warning: this worker does not take from `{queue}` yet: start `stem-host dev` again"
+            ));
+        }
+    }
+
     /// Builds a project and deploys what came of it; where that fails the version before it goes on.
-    async fn build_and_deploy(&mut self, project: &Path) {
+    async fn build_and_deploy(&self, project: &Path) {
         if let Err(error) = self.try_to_build_and_deploy(project).await {
             errors::print(&error);
             self.output
@@ -109,17 +129,14 @@ impl Workbench {
         }
     }
 
-    async fn try_to_build_and_deploy(&mut self, project: &Path) -> Result<()> {
+    async fn try_to_build_and_deploy(&self, project: &Path) -> Result<()> {
         for module in build::run(project).await? {
-            let digest = Digest::of(&module_file::read(&module)?);
-            if self.last != Some(digest) {
-                self.deploy(&module).await?;
-            }
+            self.deploy(&module).await?;
         }
         Ok(())
     }
 
-    async fn follow(mut self, mut watch: watch::Watch, project: PathBuf) {
+    async fn follow(self, mut watch: watch::Watch, project: PathBuf) {
         while watch.changed().await {
             self.output
                 .note(format!("`{}` has changed", project.display()));
