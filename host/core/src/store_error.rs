@@ -12,7 +12,8 @@ pub enum StoreErrorKind {
     Unavailable,
     /// Others hold it: worth another try.
     Busy,
-    /// Its reserve is reached: publishing waits until it has drained (B9).
+    /// Its reserve is reached, or its disk is full: publishing waits until it has drained, and whoever drains it tries
+    /// again (B9).
     Full,
     /// It is not what this build can read: damaged, or of another format.
     Unreadable,
@@ -55,12 +56,15 @@ impl StoreError {
         self.kind
     }
 
-    /// Whether the same call may succeed later without anybody changing anything.
+    /// Whether the same call may succeed later: what is away comes back, and what is full drains.
     pub fn is_transient(&self) -> bool {
-        matches!(
-            self.kind,
-            StoreErrorKind::Unavailable | StoreErrorKind::Busy
-        )
+        match self.kind {
+            StoreErrorKind::Unavailable | StoreErrorKind::Busy | StoreErrorKind::Full => true,
+            StoreErrorKind::Unreadable
+            | StoreErrorKind::NotPermitted
+            | StoreErrorKind::Refused
+            | StoreErrorKind::Internal => false,
+        }
     }
 }
 

@@ -77,23 +77,11 @@ impl Broker for TwoStores {
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError> {
         let deliveries = self.broker.claim(claim).await?;
-        if deliveries.is_empty() {
-            return Ok(deliveries);
+        let sorted = self.without_leftovers(&deliveries).await;
+        if sorted.is_err() {
+            self.give_back(&deliveries).await;
         }
-        let fences: Vec<Fence> = deliveries.iter().map(fence).collect();
-        let ends = self.results.open(&fences).await?;
-        let mut fresh = Vec::with_capacity(deliveries.len());
-        let mut leftovers = Vec::new();
-        for (delivery, end) in deliveries.into_iter().zip(ends) {
-            match end {
-                None => fresh.push(delivery),
-                Some(end) => leftovers.push(self.leftover(&delivery, end).await?),
-            }
-        }
-        if !leftovers.is_empty() {
-            self.broker.settle(&leftovers).await?;
-        }
-        Ok(fresh)
+        sorted
     }
 
     async fn renew(
@@ -136,6 +124,46 @@ impl Broker for TwoStores {
 }
 
 impl TwoStores {
+    /// What of this has not ended; the rest is settled.
+    async fn without_leftovers(
+        &self,
+        deliveries: &[Delivery],
+    ) -> Result<Vec<Delivery>, StoreError> {
+        if deliveries.is_empty() {
+            return Ok(Vec::new());
+        }
+        let fences: Vec<Fence> = deliveries.iter().map(fence).collect();
+        let ends = self.results.open(&fences).await?;
+        let mut fresh = Vec::with_capacity(deliveries.len());
+        let mut leftovers = Vec::new();
+        for (delivery, end) in deliveries.iter().zip(ends) {
+            match end {
+                None => fresh.push(delivery.clone()),
+                Some(end) => leftovers.push(self.leftover(delivery, end).await?),
+            }
+        }
+        if !leftovers.is_empty() {
+            self.broker.settle(&leftovers).await?;
+        }
+        Ok(fresh)
+    }
+
+    /// Releases what no worker gets to see: a lease that ends would count as a lost worker, and make poison of what is
+    /// healthy (B5).
+    async fn give_back(&self, deliveries: &[Delivery]) {
+        let release = |delivery: &Delivery| Settling {
+            receipt: delivery.receipt,
+            settlement: Settlement::Release,
+            error: None,
+            report: None,
+        };
+        let releases: Vec<Settling> = deliveries.iter().map(release).collect();
+        if let Err(error) = self.broker.settle(&releases).await {
+            let count = releases.len();
+            tracing::warn!(%error, count, "what was claimed was not given back: its leases will end");
+        }
+    }
+
     /// How an envelope whose end is recorded already leaves the broker.
     async fn leftover(&self, delivery: &Delivery, end: EndState) -> Result<Settling, StoreError> {
         let mut settling = Settling {

@@ -8,6 +8,7 @@
 pub mod builders;
 pub mod clock;
 pub mod executor;
+pub mod faults;
 pub mod fixture;
 pub mod process;
 pub mod suites;

@@ -9,6 +9,7 @@ use stem_core::ids::EnvelopeId;
 use stem_core::names::QueueName;
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
+use stem_core::store_error::StoreError;
 
 use super::{ANSWERS, LONG, Process};
 use crate::builders::{DEFAULT_QUEUE, ending, queue_name, settling};
@@ -91,13 +92,23 @@ impl Process {
         limit: usize,
         lease: Duration,
     ) -> Vec<Delivery> {
-        let claim = Claim {
+        let claim = self.a_claim(queues, limit, lease);
+        self.stores.broker.claim(&claim).await.expect(ANSWERS)
+    }
+
+    fn a_claim(&self, queues: Vec<QueueName>, limit: usize, lease: Duration) -> Claim {
+        Claim {
             worker: self.worker.clone(),
             queues,
             limit,
             lease,
-        };
-        self.stores.broker.claim(&claim).await.expect(ANSWERS)
+        }
+    }
+
+    /// Claims from the default queue of a store that may fail.
+    pub async fn try_claim(&self, limit: usize) -> Result<Vec<Delivery>, StoreError> {
+        let claim = self.a_claim(vec![queue_name(DEFAULT_QUEUE)], limit, LONG);
+        self.stores.broker.claim(&claim).await
     }
 
     /// Claims one and lets its lease end, as a worker does that is killed.

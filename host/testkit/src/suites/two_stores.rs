@@ -3,9 +3,13 @@
 //!
 //! Two namespaces of a server never see each other, so they stand for two servers.
 
+use std::sync::Arc;
+
 use futures::future::join_all;
-use stem_core::broker::{Published, Settled};
+use futures::join;
+use stem_core::broker::{MAX_DELIVERIES, Published, Settled};
 use stem_core::ids::EnvelopeId;
+use stem_core::lookup::{self, Lookup};
 use stem_core::outcome::{DeadReason, Settlement};
 use stem_core::queues::{CancelMode, Cancelling};
 use stem_core::record::Report;
@@ -13,9 +17,11 @@ use stem_core::result_store::Reported;
 use stem_core::state::{EndState, State};
 use stem_core::two_stores;
 
-use crate::builders::{derived, end, ended, failure, fence, publication};
+use crate::builders::{derived, end, ended, failure, fence, publication, publications};
+use crate::executor::Gate;
+use crate::faults::Outage;
 use crate::fixture::Fixture;
-use crate::process::Process;
+use crate::process::{Process, ROUNDS, within};
 
 /// A worker on both servers, and somebody on each server alone: the broker's, and the records'.
 async fn servers(fixture: &dyn Fixture) -> [Process; 3] {
@@ -81,6 +87,24 @@ pub async fn a_failure_whose_settlement_was_lost_becomes_a_dead_letter(fixture: 
     assert_eq!(worker.state(id).await, Some(State::Failed));
 }
 
+/// B5, W8: records that cannot be read are no worker lost: what was claimed goes back, and no delivery is counted
+/// against it.
+pub async fn what_is_claimed_while_the_records_are_away_goes_back(fixture: &dyn Fixture) {
+    let mut results = fixture.other_namespace().await;
+    let outage = Outage::of(Arc::clone(&results.results));
+    results.results = Arc::clone(&outage) as _;
+    let worker = Process::named("here", two_stores::join(fixture.stores().await, &results));
+    let ids = worker.add_all(&publications(3)).await;
+    outage.set(true);
+    for _ in 0..MAX_DELIVERIES {
+        let claimed = worker.try_claim(3).await;
+        assert!(claimed.is_err(), "nobody knows what has ended already");
+    }
+    outage.set(false);
+    assert_eq!(worker.counts().await, [3, 0, 0, 0]);
+    assert_eq!(worker.claim_ids(3).await, ids);
+}
+
 /// R1
 pub async fn the_report_of_a_late_worker_is_refused_after_a_newer_claim(fixture: &dyn Fixture) {
     let [worker, _, results] = servers(fixture).await;
@@ -118,6 +142,36 @@ pub async fn a_replayed_envelope_runs_again(fixture: &dyn Fixture) {
     let delivery = worker.end_next(EndState::Succeeded).await;
     assert_eq!((delivery.receipt.id, delivery.generation), (id, 2));
     assert_eq!(worker.state(id).await, Some(State::Succeeded));
+}
+
+/// R3: the record of a failure comes before its dead letter, and that changes no record.
+pub async fn every_dead_letter_wakes_who_waits_for_the_end(fixture: &dyn Fixture) {
+    let servers = servers(fixture).await;
+    let rounds = async {
+        for _ in 0..ROUNDS.0 {
+            let lookup = wait_for_death(&servers).await;
+            assert_eq!(lookup.map(|lookup| lookup.state), Some(State::Failed));
+        }
+    };
+    within(ROUNDS.1, rounds).await;
+}
+
+/// Waits for an end that is recorded when the wait begins, and settled when it has seen that.
+async fn wait_for_death([worker, broker, results]: &[Process; 3]) -> Option<Lookup> {
+    let id = worker.add(&publication()).await;
+    let delivery = worker.claim_one().await;
+    results
+        .report(&ended(&fence(&delivery), EndState::Failed))
+        .await;
+    let seen = Gate::closed();
+    let waiting = lookup::wait(&worker.stores, id, |_| seen.open());
+    let settling = async {
+        seen.passed().await;
+        let dead = Settlement::DeadLetter(DeadReason::Rejected);
+        broker.settle(&delivery, dead).await
+    };
+    let (lookup, _) = join!(waiting, settling);
+    lookup.expect("the store answers")
 }
 
 /// B15
