@@ -74,7 +74,7 @@ fn on_a_small_disk(test: &str) {
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(
         said.contains("1 passed"),
-        "{said}{}",
+        "{said}{}\nwhere `unshare --map-root-user --mount true` fails, this system does not let users make namespaces",
         String::from_utf8_lossy(&output.stderr)
     );
 }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::command::{cargo, has_cargo};
-use crate::guests::install_target;
+use crate::guests::{install_component, install_target};
 use crate::report::{Report, Step};
 
 /// Runs every check, and says how each went.
@@ -16,6 +16,8 @@ pub fn run() -> Result<()> {
 /// Runs every check as part of a larger report.
 pub fn steps(report: &mut Report) -> Result<()> {
     install_target()?;
+    install_component("fmt", "rustfmt")?;
+    install_component("clippy", "clippy")?;
     report.run(Step::new("format", cargo(&["fmt", "--all", "--check"])))?;
     let lints = "clippy --workspace --all-targets -- -D warnings";
     report.run(Step::new("lints", words(lints)))?;

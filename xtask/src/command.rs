@@ -12,9 +12,18 @@ pub fn root() -> PathBuf {
     own.parent().unwrap_or(own).to_owned()
 }
 
+/// Where everything that is built lies, whatever else this machine is told: users, tests and documents name it.
+pub fn target() -> PathBuf {
+    root().join("target")
+}
+
 /// Cargo with these arguments, in the workspace.
 pub fn cargo(arguments: &[&str]) -> Command {
-    program("cargo", arguments)
+    let mut command = program("cargo", arguments);
+    command
+        .env("CARGO_TARGET_DIR", target())
+        .env_remove("CARGO_BUILD_TARGET");
+    command
 }
 
 /// A program with these arguments, in the workspace.
@@ -69,8 +78,45 @@ pub fn capture(mut command: Command) -> Result<Printed> {
     })
 }
 
+/// What a command answers on its standard output; what else it says is for the person who waits.
+pub fn answer(mut command: Command) -> Result<String> {
+    let what = shown(&command);
+    let answered = command
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("running `{what}`"))?;
+    ensure!(answered.status.success(), "`{what}` failed");
+    Ok(String::from_utf8_lossy(&answered.stdout).into_owned())
+}
+
 /// Whether cargo has this subcommand.
 pub fn has_cargo(subcommand: &str) -> bool {
     let asked = capture(cargo(&[subcommand, "--version"]));
     asked.is_ok_and(|printed| printed.is_success)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsStr;
+
+    use super::*;
+
+    #[test]
+    fn a_warning_is_no_part_of_an_answer() {
+        let script = "echo 'warning: unused key' >&2; echo '{}'";
+        let answered = answer(program("sh", &["-c", script])).expect("it runs");
+        assert_eq!(answered, "{}\n");
+        assert!(answer(program("sh", &["-c", "exit 1"])).is_err());
+    }
+
+    #[test]
+    fn what_is_built_lies_where_it_is_looked_for_on_every_machine() {
+        let command = cargo(&["build"]);
+        let set: Vec<_> = command.get_envs().collect();
+        let folder = target();
+        let expected = (OsStr::new("CARGO_TARGET_DIR"), Some(folder.as_os_str()));
+        assert!(set.contains(&expected), "{set:?}");
+        assert!(set.contains(&(OsStr::new("CARGO_BUILD_TARGET"), None)));
+    }
 }

@@ -5,14 +5,14 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-use crate::command::{self, capture, cargo, program, root};
+use crate::command::{self, answer, capture, cargo, has_cargo, program, root, target};
 
 const TARGET: &str = "wasm32-wasip2";
 
 /// Where a built guest lies.
 pub fn built(example: &str) -> PathBuf {
     let file = format!("{}.wasm", example.replace('-', "_"));
-    root().join("target").join(TARGET).join("guest").join(file)
+    target().join(TARGET).join("guest").join(file)
 }
 
 /// The example tasks: every folder of `tasks-examples` that is a package.
@@ -39,16 +39,24 @@ pub fn build_command() -> Result<std::process::Command> {
     Ok(command)
 }
 
-/// Builds the guests, and renews the one that `stem-host` carries for its benchmarks.
+/// What becomes of the built guests.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Renew cli/assets/noop.wasm, the guest that `stem-host bench` carries.
+    #[arg(long)]
+    renew: bool,
+}
+
+/// Builds the guests and shows them.
 ///
-/// Compilers on different machines give different bytes: so only this command writes it, and no test compares it.
-pub fn build_and_keep() -> Result<()> {
+/// Compilers on different machines give different bytes: so the kept guest is written on purpose only, and no test
+/// compares it.
+pub fn run(arguments: &Arguments) -> Result<()> {
     command::run(build_command()?)?;
-    let kept = root().join("cli").join("assets").join("noop.wasm");
-    if let Some(folder) = kept.parent() {
-        fs::create_dir_all(folder)?;
+    if arguments.renew {
+        let kept = root().join("cli").join("assets").join("noop.wasm");
+        fs::copy(built("noop"), &kept).context("renewing cli/assets/noop.wasm")?;
     }
-    fs::copy(built("noop"), &kept).context("renewing cli/assets/noop.wasm")?;
     for example in examples()? {
         let file = built(&example);
         let bytes = fs::metadata(&file).with_context(|| format!("reading {}", file.display()))?;
@@ -60,23 +68,33 @@ pub fn build_and_keep() -> Result<()> {
 
 /// Adds the target that guests are built for, where it is missing.
 pub fn install_target() -> Result<()> {
-    let sysroot = capture(program("rustc", &["--print", "sysroot"]))?;
-    let libraries = PathBuf::from(sysroot.text.trim())
-        .join("lib")
-        .join("rustlib");
+    let sysroot = answer(program("rustc", &["--print", "sysroot"]))?;
+    let libraries = PathBuf::from(sysroot.trim()).join("lib").join("rustlib");
     if libraries.join(TARGET).exists() {
         return Ok(());
     }
-    println!("installing the compiler's target {TARGET}");
-    let installed = capture(program("rustup", &["target", "add", TARGET]));
-    match installed {
+    add("target", TARGET)
+}
+
+/// Adds a component of the toolchain that cargo calls by this subcommand, where it is missing.
+pub fn install_component(subcommand: &str, component: &str) -> Result<()> {
+    match has_cargo(subcommand) {
+        true => Ok(()),
+        false => add("component", component),
+    }
+}
+
+/// Adds a part of the toolchain.
+fn add(kind: &str, name: &str) -> Result<()> {
+    println!("installing the compiler's {kind} {name}");
+    match capture(program("rustup", &[kind, "add", name])) {
         Ok(printed) if printed.is_success => Ok(()),
         Ok(printed) => bail!(
-            "adding the target {TARGET}: rustup failed: {}\nwith a network, try `rustup target add {TARGET}`",
+            "adding the {kind} {name}: rustup failed: {}\nwith a network, try `rustup {kind} add {name}`",
             printed.text.trim()
         ),
         Err(_) => bail!(
-            "adding the target {TARGET}: there is no rustup: install the target as your toolchain's source says, or Rust by https://rustup.rs"
+            "adding the {kind} {name}: there is no rustup: install it as your toolchain's source says, or Rust by https://rustup.rs"
         ),
     }
 }

@@ -1,6 +1,10 @@
 //! Everything a developer of Stem types: `cargo xtask demo`, `test`, `check` and `guests`.
 #![forbid(unsafe_code)]
-#![expect(clippy::print_stdout, reason = "a command for people prints")]
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command for people prints"
+)]
 
 mod check;
 mod command;
@@ -23,8 +27,8 @@ enum Xtask {
     Test(suites::Arguments),
     /// Looks at the code without running it: format, lints, documents, dependencies.
     Check,
-    /// Builds the example tasks, and renews the guest that `stem-host bench` carries.
-    Guests,
+    /// Builds the example tasks.
+    Guests(guests::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -32,12 +36,12 @@ fn main() -> ExitCode {
         Xtask::Demo => demo::run(),
         Xtask::Test(arguments) => suites::run(&arguments),
         Xtask::Check => check::run(),
-        Xtask::Guests => guests::build_and_keep(),
+        Xtask::Guests(arguments) => guests::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("error: {error:#}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }

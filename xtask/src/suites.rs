@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use clap::Args;
 use serde_json::Value;
 
-use crate::command::{self, capture, cargo, has_cargo};
+use crate::command::{self, answer, cargo, has_cargo};
 use crate::report::{Report, Step};
 use crate::{check, guests};
 
@@ -28,18 +28,31 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     if arguments.coverage {
         return measure_coverage();
     }
+    let suites = meant(suites()?, arguments.filter.as_deref())?;
     let mut report = Report::new(!arguments.keep_going);
     if arguments.filter.is_none() {
         check::steps(&mut report)?;
     }
     build(&mut report)?;
-    for step in suites()? {
-        let is_meant = |filter: &String| step.name().contains(filter.as_str());
-        if arguments.filter.as_ref().is_none_or(is_meant) {
-            report.run(step)?;
-        }
+    for suite in suites {
+        report.run(suite)?;
     }
     report.conclude()
+}
+
+/// The suites whose name holds the filter: a slip of the pen must not look like success.
+fn meant(mut suites: Vec<Step>, filter: Option<&str>) -> Result<Vec<Step>> {
+    let Some(filter) = filter else {
+        return Ok(suites);
+    };
+    let names: Vec<String> = suites.iter().map(|suite| suite.name().to_owned()).collect();
+    suites.retain(|suite| suite.name().contains(filter));
+    ensure!(
+        !suites.is_empty(),
+        "no suite's name holds `{filter}`: there are {}",
+        names.join(", ")
+    );
+    Ok(suites)
 }
 
 /// Every invocation says `--workspace`: the same features everywhere, so that nothing is built twice.
@@ -72,9 +85,8 @@ fn suites() -> Result<Vec<Step>> {
 
 /// The names of the files in every package's `tests/` folder.
 fn suite_names() -> Result<BTreeSet<String>> {
-    let asked = capture(cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
-    ensure!(asked.is_success, "`cargo metadata` failed: {}", asked.text);
-    let metadata: Value = serde_json::from_str(&asked.text).context("reading `cargo metadata`")?;
+    let asked = answer(cargo(&["metadata", "--no-deps", "--format-version", "1"]))?;
+    let metadata: Value = serde_json::from_str(&asked).context("reading `cargo metadata`")?;
     let packages = metadata["packages"].as_array().into_iter().flatten();
     let targets = packages.flat_map(|package| package["targets"].as_array().into_iter().flatten());
     Ok(targets
@@ -93,4 +105,18 @@ fn measure_coverage() -> Result<()> {
     command::run(cargo(&arguments))?;
     println!("the report is in target/llvm-cov/html/index.html");
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_fits_no_suite_is_an_error_that_names_them() {
+        let suites = || ["chaos", "control"].map(|name| Step::suite(name, cargo(&[])));
+        let found = meant(suites().into(), Some("cha")).expect("one");
+        assert_eq!(found.len(), 1);
+        let error = meant(suites().into(), Some("chais")).err().expect("none");
+        assert!(error.to_string().ends_with("there are chaos, control"));
+    }
 }

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::{PATIENCE, now};
-use crate::command::{program, root};
+use crate::command::{program, root, target};
 
 /// Where the demonstration's store is, from the workspace's root.
 pub const STORE: &str = "sqlite:target/demo/stem.db";
@@ -26,7 +27,7 @@ pub struct Host {
 impl Host {
     /// An empty store: what an earlier demonstration left is gone.
     pub fn on_a_new_store() -> Result<Self> {
-        let folder = root().join("target").join("demo");
+        let folder = target().join("demo");
         if folder.exists() {
             fs::remove_dir_all(&folder).context("removing the last demonstration's store")?;
         }
@@ -150,8 +151,7 @@ pub struct Worker {
 impl Worker {
     /// Tells the worker to stop, and waits until it has.
     pub fn stop(mut self) -> Result<()> {
-        let process = self.child.id().to_string();
-        crate::command::run(program("kill", &["-TERM", &process]))?;
+        kill_process(Pid::from_child(&self.child), Signal::TERM).context("stopping the worker")?;
         let status = self.child.wait()?;
         ensure!(status.success(), "the worker ended with {status}");
         Ok(())
