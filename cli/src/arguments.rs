@@ -138,6 +138,26 @@ pub fn duration(text: &str) -> Result<Duration, UnitError> {
     parse_duration(text)
 }
 
+/// Reads a media type such as `text/csv; charset=utf-8`.
+pub fn media_type(text: &str) -> Result<String, String> {
+    let essence = text.split(';').next().unwrap_or_default().trim_end();
+    let is_token = |part: &str| {
+        let is_allowed = |c: char| c.is_ascii_alphanumeric() || "!#$&^_.+-".contains(c);
+        !part.is_empty() && part.chars().all(is_allowed)
+    };
+    let is_type = essence
+        .split_once('/')
+        .is_some_and(|(kind, subtype)| is_token(kind) && is_token(subtype));
+    let is_plain = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
+    match is_type && is_plain {
+        true => Ok(text.to_owned()),
+        false => Err(format!(
+            "`{}` is no media type: write one such as text/csv",
+            text.escape_debug()
+        )),
+    }
+}
+
 /// Reads RFC 3339.
 pub fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text)
@@ -147,6 +167,28 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_media_type_is_a_type_and_a_subtype_in_plain_letters() {
+        for good in [
+            "text/csv; charset=utf-8",
+            "image/svg+xml",
+            "application/x.a-b",
+        ] {
+            assert_eq!(media_type(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "text",
+            "text/",
+            "/csv",
+            "a b/c",
+            "text/\u{1b}[2J",
+            "a/b;\u{9b}",
+        ] {
+            assert!(media_type(bad).is_err(), "{bad:?}");
+        }
+    }
 
     #[test]
     fn a_moment_is_a_time_or_so_long_ago() {

@@ -9,7 +9,7 @@ use stem_core::store_error::{StoreError, StoreErrorKind};
 
 use crate::output::Unheard;
 
-/// The exit codes of section 8 of the contract; 0 is "done".
+/// The exit codes (README, "Platforms and stability"); 0 is "done".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// The thing was not found, or the awaited task failed.

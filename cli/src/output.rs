@@ -80,7 +80,7 @@ impl Output {
     /// Prints one JSON value: indented for a person, on one line otherwise.
     pub fn json(&self, value: &impl Serialize) -> Result<()> {
         if self.is_terminal {
-            return self.line(serde_json::to_string_pretty(value)?);
+            return self.line(harmless(&serde_json::to_string_pretty(value)?));
         }
         self.line(serde_json::to_string(value)?)
     }

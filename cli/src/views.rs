@@ -1,6 +1,8 @@
-//! The JSON shapes that programs may rely on (section 8 of the contract), made from what the seams give.
+//! The JSON shapes that programs may rely on (README, "Platforms and stability"), made from what the seams give.
 //!
 //! They are types of their own, so that a change of the stored form cannot change them by accident.
+
+use std::time::Duration;
 
 use data_encoding::BASE64;
 use serde::Serialize;
@@ -12,7 +14,9 @@ use stem_core::lookup::Lookup;
 use stem_core::names::{QueueName, TaskName};
 use stem_core::outcome::{DeadReason, Failure};
 use stem_core::payload::{Payload, StoredPayload};
+use stem_core::policy::TaskPolicy;
 use stem_core::record::{AttemptError, AttemptRecord, LogLine, OutcomeWord};
+use stem_core::retry::Backoff;
 use stem_core::state::State;
 use stem_core::units::ByteSize;
 
@@ -75,6 +79,7 @@ pub struct AttemptView {
     peak_memory_bytes: u64,
     fuel: Option<u64>,
     log: Vec<LogLine>,
+    log_dropped: u64,
 }
 
 impl EnvelopeView {
@@ -136,6 +141,7 @@ impl AttemptView {
             peak_memory_bytes: attempt.usage.peak_memory_bytes,
             fuel: attempt.usage.fuel,
             log: attempt.log.clone(),
+            log_dropped: attempt.log_dropped,
         }
     }
 }
@@ -188,7 +194,7 @@ pub struct DeadLetterView {
     error: Option<Value>,
     dead_at: String,
     generation: u32,
-    attempts: u32,
+    attempt_count: u32,
 }
 
 impl DeadLetterView {
@@ -202,9 +208,57 @@ impl DeadLetterView {
             error: letter.error.as_ref().map(failure_value),
             dead_at: letter.dead_at.to_string(),
             generation: letter.generation,
-            attempts: letter.attempts,
+            attempt_count: letter.attempts,
         }
     }
+}
+
+/// The policy of a task, as `task show --json` gives it: the settings of `stem.toml`, units in their names.
+#[derive(Debug, Serialize)]
+pub struct PolicyView {
+    queue: Option<QueueName>,
+    priority: u8,
+    max_attempts: u32,
+    retry: Backoff,
+    retry_base_ms: u64,
+    retry_factor: f64,
+    retry_cap_ms: u64,
+    retry_jitter: bool,
+    soft_time_limit_ms: Option<u64>,
+    hard_time_limit_ms: u64,
+    memory_limit_bytes: ByteSize,
+    fuel_limit: Option<u64>,
+    output_limit_bytes: ByteSize,
+    log_limit_bytes: ByteSize,
+    result_retention_ms: u64,
+}
+
+impl PolicyView {
+    /// A policy in force.
+    pub fn new(policy: &TaskPolicy) -> Self {
+        let (retry, limits) = (&policy.retry, &policy.limits);
+        Self {
+            queue: policy.queue.clone(),
+            priority: policy.priority,
+            max_attempts: policy.max_attempts,
+            retry: retry.backoff,
+            retry_base_ms: millis(retry.base),
+            retry_factor: retry.factor,
+            retry_cap_ms: millis(retry.cap),
+            retry_jitter: retry.has_jitter,
+            soft_time_limit_ms: limits.soft_time.map(millis),
+            hard_time_limit_ms: millis(limits.hard_time),
+            memory_limit_bytes: limits.memory,
+            fuel_limit: limits.fuel,
+            output_limit_bytes: limits.output,
+            log_limit_bytes: limits.log,
+            result_retention_ms: millis(policy.result_retention),
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// `worker list --json`, one entry.

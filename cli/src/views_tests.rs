@@ -1,7 +1,5 @@
 //! The JSON shapes, literally: a change here is a change for programs.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use stem_core::broker::Published;
 use stem_core::clock::Timestamp;
@@ -108,6 +106,7 @@ fn a_result_has_the_shape_that_programs_rely_on() {
             "peak_memory_bytes": 65_536,
             "fuel": null,
             "log": [],
+            "log_dropped": 0,
         }],
         "result": {"a": 2},
         "error": null,
@@ -248,4 +247,20 @@ fn a_dead_letter_has_the_fields_that_programs_rely_on() {
     for key in ["id", "task", "queue", "error"] {
         assert!(shown.get(key).is_some(), "{key} is missing");
     }
+}
+
+/// M4
+#[test]
+fn a_policy_has_numbers_for_numbers_and_null_for_what_is_not_set() {
+    let shown = serde_json::to_value(PolicyView::new(&TaskPolicy::default())).expect("JSON");
+    let expected = json!({
+        "queue": null, "priority": 0, "max_attempts": 5,
+        "retry": "exponential", "retry_base_ms": 2_000, "retry_factor": 2.0,
+        "retry_cap_ms": 300_000, "retry_jitter": true,
+        "soft_time_limit_ms": null, "hard_time_limit_ms": 60_000,
+        "memory_limit_bytes": 64 << 20, "fuel_limit": null,
+        "output_limit_bytes": 1 << 20, "log_limit_bytes": 64 << 10,
+        "result_retention_ms": 86_400_000,
+    });
+    assert_eq!(shown, expected);
 }

@@ -15,14 +15,22 @@ use stem_core::units::format_duration;
 use crate::errors::{Exit, Failure};
 use crate::output::{Output, harmless};
 use crate::progress;
-use crate::views::SHOWN_LIMIT;
+use crate::views::{EnvelopeView, SHOWN_LIMIT};
 
-/// Waits until the envelope has ended, at most so long.
-pub async fn wait(stores: &Stores, id: EnvelopeId, timeout: Duration) -> Result<Lookup> {
+/// What is said where there is no result though the task succeeded.
+const NOT_KEPT: &str = "its task keeps no results";
+
+/// Waits until the envelope has ended, at most so long; programs are then shown how far it came.
+pub async fn wait(
+    stores: &Stores,
+    id: EnvelopeId,
+    timeout: Duration,
+    output: &Output,
+) -> Result<Lookup> {
     let spinner = progress::spinner("waiting");
     let mut last = None;
     let waiting = lookup::wait(stores, id, |seen| {
-        last = Some(seen.state);
+        last = Some(seen.clone());
         show(&spinner, seen);
     });
     let waited = tokio::time::timeout(timeout, waiting).await;
@@ -30,17 +38,22 @@ pub async fn wait(stores: &Stores, id: EnvelopeId, timeout: Duration) -> Result<
     match waited {
         Ok(found) => found?.ok_or_else(|| unknown(id)),
         Err(_) => {
-            let state = last.map_or("not seen", State::as_str);
-            let problem = format!("it is {state} after {}", format_duration(timeout));
-            Err(
-                Failure::new(Exit::TimedOut, format!("wait for {id}"), problem)
-                    .hint(format!(
-                        "it goes on by itself: `stem-host result {id} --wait` waits again"
-                    ))
-                    .into(),
-            )
+            if let Some(seen) = last.as_ref().filter(|_| output.is_json) {
+                output.json(&EnvelopeView::new(id, seen))?;
+            }
+            Err(ran_out(id, last.as_ref(), timeout))
         }
     }
+}
+
+fn ran_out(id: EnvelopeId, last: Option<&Lookup>, timeout: Duration) -> anyhow::Error {
+    let state = last.map_or("not seen", |seen| seen.state.as_str());
+    let problem = format!("it is {state} after {}", format_duration(timeout));
+    Failure::new(Exit::TimedOut, format!("wait for {id}"), problem)
+        .hint(format!(
+            "it goes on by itself: `stem-host result {id} --wait` waits again"
+        ))
+        .into()
 }
 
 /// Nobody knows this id (any more).
@@ -69,24 +82,22 @@ fn show(spinner: &ProgressBar, seen: &Lookup) {
     spinner.set_message(message);
 }
 
-/// An error where the awaited envelope has not succeeded.
-pub fn check(id: EnvelopeId, ended: &Lookup) -> Result<()> {
-    let error = ended.end().and_then(|end| end.error.as_ref());
-    let problem = match (ended.state, error) {
+/// An error where the envelope has not succeeded; `verb` says what that was needed for.
+pub fn check(id: EnvelopeId, found: &Lookup, verb: &str) -> Result<()> {
+    let error = found.end().and_then(|end| end.error.as_ref());
+    let problem = match (found.state, error) {
         (State::Succeeded, _) => return Ok(()),
         (_, Some(error)) => format!(
             "it has {}: {}: {}",
-            ended.state,
+            found.state,
             error.kind.as_str(),
             harmless(&error.message)
         ),
         (state, None) => format!("it is {state}"),
     };
-    Err(
-        Failure::new(Exit::NotFound, format!("wait for {id}"), problem)
-            .hint(format!("see its attempts with `stem-host result {id}`"))
-            .into(),
-    )
+    Err(Failure::not_found(format!("{verb} {id}"), problem)
+        .hint(format!("see its attempts with `stem-host result {id}`"))
+        .into())
 }
 
 /// What the envelope returned, where it is kept.
@@ -97,20 +108,12 @@ pub fn result_of(ended: &Lookup) -> Result<Option<Payload>> {
         .transpose()
 }
 
-/// Writes the result to a file, or prints it: indented JSON or text for a person, the very bytes for a program.
-pub fn hand_over(
-    id: EnvelopeId,
-    ended: &Lookup,
-    file: Option<&Path>,
-    output: &Output,
-) -> Result<()> {
+/// Prints the result: indented JSON or text for a person, the very bytes for a program.
+pub fn print(id: EnvelopeId, ended: &Lookup, output: &Output) -> Result<()> {
     let Some(result) = result_of(ended)? else {
-        output.note("its task keeps no results");
+        output.note(NOT_KEPT);
         return Ok(());
     };
-    if let Some(file) = file {
-        return save(&result, file, output);
-    }
     if result.is_json() {
         return print_json(&result, output);
     }
@@ -120,10 +123,8 @@ pub fn hand_over(
     match std::str::from_utf8(&result.body) {
         Ok(text) if result.content_type.starts_with("text/") => output.line(harmless(text)),
         _ => {
-            let problem = format!(
-                "it is {}, and a terminal shows text only",
-                result.content_type
-            );
+            let kind = harmless(&result.content_type);
+            let problem = format!("it is {kind}, and a terminal shows text only");
             Err(Failure::usage("print the result", problem)
                 .hint(format!("`stem-host result {id} --output FILE` saves it"))
                 .into())
@@ -138,14 +139,18 @@ fn print_json(result: &Payload, output: &Output) -> Result<()> {
     }
 }
 
-/// Writes a result to a file.
-pub fn save(result: &Payload, file: &Path, output: &Output) -> Result<()> {
+/// Writes the result to a file; an error where there is none.
+pub fn save(id: EnvelopeId, found: &Lookup, file: &Path, output: &Output) -> Result<()> {
+    let verb = format!("write to `{}` the result of", file.display());
+    check(id, found, &verb)?;
+    let result = result_of(found)?;
+    let result = result.ok_or_else(|| Failure::not_found(format!("{verb} {id}"), NOT_KEPT))?;
     std::fs::write(file, &result.body)
         .map_err(|error| Failure::usage(format!("write `{}`", file.display()), error))?;
     output.note(format!(
         "wrote {} ({}, {} bytes)",
         file.display(),
-        result.content_type,
+        harmless(&result.content_type),
         result.body.len()
     ));
     Ok(())

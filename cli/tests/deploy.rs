@@ -55,8 +55,8 @@ fn flags_win_over_the_policy_and_that_over_the_module() {
     answer.assert(0, "p/stem.toml");
     let policy = host.json(&["task", "show", "word-count"])["policy"].clone();
     assert_eq!(
-        (&policy["max-attempts"], &policy["hard-time-limit"]),
-        (&json!("7"), &json!("8s"))
+        (&policy["max_attempts"], &policy["hard_time_limit_ms"]),
+        (&json!(7), &json!(8_000))
     );
     assert_eq!(host.json(&["module", "list"])[0]["name"], "counting");
 }

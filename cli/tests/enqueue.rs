@@ -108,6 +108,8 @@ fn a_bad_name_or_number_is_refused_where_it_enters() {
         &["enqueue", "word-count", "--header", "tenant"],
         &["enqueue", "word-count", "--delay", "soon"],
         &["enqueue", "word-count", "--at", "tomorrow"],
+        &["enqueue", "word-count", "--content-type", "text"],
+        &["enqueue", "word-count", "--content-type", "a/\u{1b}[2J"],
         &[
             "enqueue",
             "word-count",
@@ -154,6 +156,19 @@ fn a_delayed_envelope_is_scheduled() {
         "1h",
     ]);
     assert_eq!(enqueued["state"], "scheduled");
+}
+
+/// B6: the state is the time's, not the flag's.
+#[test]
+fn what_is_due_already_is_queued() {
+    let host = counting();
+    let enqueue = ["enqueue", "t", "--unchecked"];
+    for flags in [["--delay", "0s"], ["--at", "2020-01-01T00:00:00Z"]] {
+        let enqueued = host.json(&[&enqueue[..], &flags].concat());
+        assert_eq!(enqueued["state"], "queued", "{flags:?}");
+        let id = enqueued["id"].as_str().expect("text");
+        assert_eq!(host.json(&["result", id])["state"], "queued", "{flags:?}");
+    }
 }
 
 #[test]

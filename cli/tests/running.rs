@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::Host;
+use support::{Host, guest};
 
 fn misbehave(host: &Host, fate: &Value, flags: &[&str]) -> String {
     let fate = fate.to_string();
@@ -65,40 +65,55 @@ fn an_awaited_task_that_fails_ends_with_its_error_and_exit_code_1() {
 }
 
 #[test]
-fn a_wait_that_runs_out_ends_with_exit_code_4() {
+fn a_wait_that_runs_out_ends_with_exit_code_4_and_shows_how_far_it_came() {
     let host = Host::with(&["word-count"]);
     let payload = r#"{"text":"a"}"#;
-    host.run(&[
-        "enqueue",
-        "word-count",
-        "--payload",
-        payload,
-        "--wait",
-        "--timeout",
-        "100ms",
-    ])
-    .assert(4, "it is queued after 100ms");
+    let wait = ["--wait", "--timeout", "100ms", "--json"];
+    let enqueue = ["enqueue", "word-count", "--payload", payload];
+    let answer = host.run(&[&enqueue[..], &wait].concat());
+    answer.assert(4, "it is queued after 100ms");
+    let shown: Value = serde_json::from_str(&answer.stdout).expect("JSON");
+    assert_eq!(shown["state"], "queued");
+    let id = shown["id"].as_str().expect("text");
+    let again = host.run(&[&["result", id][..], &wait].concat());
+    again.assert(4, "it is queued after 100ms");
+    assert_eq!(again.stdout, answer.stdout);
 }
 
 #[test]
 fn a_result_may_be_written_to_a_file() {
     let host = Host::with(&["noop"]);
     let _worker = host.worker();
-    let picture = host.write("in.png", [0x89, b'P', b'N', b'G', 0, 0xff]);
-    let out = host.path("out.png").display().to_string();
-    host.ok(&[
-        "enqueue",
-        "noop",
-        "--payload",
-        &format!("@{picture}"),
-        "--wait",
-        "--output",
-        &out,
-    ]);
-    assert_eq!(
-        std::fs::read(out).expect("written"),
-        std::fs::read(picture).expect("there")
+    let bytes = [0x89, b'P', b'N', b'G', 0, 0xff];
+    let picture = format!("@{}", host.write("in.png", bytes));
+    let enqueue = ["enqueue", "noop", "--payload", &picture, "--wait"];
+    let answer = host.ok(&[&enqueue[..], &["--output", "one.png"]].concat());
+    assert_eq!(answer, "");
+    let shown = host.json(&[&enqueue[..], &["--output", "two.png"]].concat());
+    let id = shown["id"].as_str().expect("text");
+    let looked_up = host.json(&["result", id, "--output", "three.png"]);
+    assert_eq!(looked_up, shown);
+    for file in ["one.png", "two.png", "three.png"] {
+        assert_eq!(std::fs::read(host.path(file)).expect("written"), bytes);
+    }
+}
+
+/// R4
+#[test]
+fn where_there_is_no_result_no_file_is_written_and_that_is_said() {
+    let host = Host::new();
+    let policy = host.write("p.toml", "[defaults]\nresult-retention = \"0s\"\n");
+    let module = guest("noop").display().to_string();
+    host.ok(&["deploy", &module, "--policy", &policy]);
+    let id = host.ok(&["enqueue", "noop"]);
+    host.run(&["result", &id, "--output", "out"]).assert(
+        1,
+        &format!("write to `out` the result of {id}: it is queued"),
     );
+    let _worker = host.worker();
+    host.run(&["enqueue", "noop", "--wait", "--output", "out"])
+        .assert(1, "its task keeps no results");
+    assert!(!host.path("out").exists());
 }
 
 /// R5
@@ -133,6 +148,10 @@ fn dead_letters_are_listed_shown_replayed_and_purged() {
     let shown = host.json(&["dlq", "show", &id]);
     assert_eq!(shown["envelope"]["payload"], json!({"fate": "reject"}));
     assert_eq!(shown["envelope"]["headers"], json!({"tenant": "a"}));
+    assert_eq!(
+        (&shown["attempt_count"], &shown["attempts"][0]["number"]),
+        (&json!(1), &json!(1))
+    );
     let counted = host.json(&["dlq", "replay", "--queue", "default", "--dry-run"]);
     assert_eq!(
         (&counted["matched"], &counted["replayed"]),

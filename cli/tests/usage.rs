@@ -87,6 +87,27 @@ fn a_setting_has_the_same_meaning_wherever_it_stands() {
     assert_eq!(namespace(flagged), "from-flag");
 }
 
+/// What is a number is one, and what is not set is null.
+#[test]
+fn values_have_the_same_types_in_every_command() {
+    let host = Host::with(&["word-count"]);
+    let store = host.json(&["store", "info"])["stores"][0].clone();
+    assert_eq!(store["envelopes"], 0, "{store}");
+    assert_eq!(store["shared_by_processes"], true, "{store}");
+    let shown = host.json(&["task", "show", "word-count"]);
+    let listed = host.json(&["task", "list"]);
+    assert_eq!(shown["policy"]["queue"], serde_json::Value::Null);
+    assert_eq!(listed[0]["queue"], serde_json::Value::Null);
+    let removed = host.json(&["module", "remove", "word_count", "--dry-run"]);
+    assert_eq!(removed["waiting_by_task"], serde_json::json!({}));
+}
+
+#[test]
+fn a_misspelt_log_level_is_refused_with_the_nearest() {
+    let answer = Host::new().run(&["queue", "list", "--log-level", "inof"]);
+    answer.assert(2, "`inof` is no level; did you mean `info`?");
+}
+
 #[test]
 fn a_store_in_memory_is_refused_where_another_process_should_see_it() {
     let answer = Host::new().run(&["queue", "list", "--broker-url", "memory:"]);

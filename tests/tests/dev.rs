@@ -53,7 +53,7 @@ fn a_changed_policy_is_deployed_though_the_module_is_the_same() {
     host.write("project/stem.toml", "[defaults]\nmax-attempts = 7\n");
     dev.hear("deployed noop@2");
     let policy = host.json(&["task", "show", "noop"])["policy"].clone();
-    assert_eq!(policy["max-attempts"].to_string().trim_matches('"'), "7");
+    assert_eq!(policy["max_attempts"], 7);
 }
 
 /// M3

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::Result;
 use comfy_table::Cell;
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::Value;
 use stem_core::control::Command;
 use stem_core::module_store::{DeployedTask, Deployment};
 use stem_core::names::TaskName;
@@ -17,6 +17,7 @@ use crate::invocation::Invocation;
 use crate::output::{Columns, Output, harmless};
 use crate::stores::Lifetime;
 use crate::terminal::Consent;
+use crate::views::PolicyView;
 
 /// What to do with modules
 #[derive(Debug, clap::Subcommand)]
@@ -153,21 +154,16 @@ pub fn show_policies(tasks: &[DeployedTask], output: &Output) -> Result<()> {
     Ok(())
 }
 
-/// A task as JSON: description, schemas, policy by the names that `stem.toml` uses.
+/// A task as JSON: description, schemas, and the policy in force.
 pub fn task_value(task: &DeployedTask) -> Value {
     let schema = |schema: &Option<String>| -> Value {
         let parsed = schema.as_deref().map(serde_json::from_str);
         parsed.and_then(Result::ok).unwrap_or_default()
     };
-    let policy: Map<String, Value> = task
-        .policy
-        .settings()
-        .map(|(key, value)| (key.to_owned(), Value::from(value)))
-        .collect();
     serde_json::json!({
         "task": task.name,
         "description": task.description,
-        "policy": policy,
+        "policy": PolicyView::new(&task.policy),
         "payload_schema": schema(&task.payload_schema),
         "result_schema": schema(&task.result_schema),
     })
@@ -208,7 +204,7 @@ async fn remove(
     }
     if output.is_json {
         return output.json(&serde_json::json!({
-            "versions": names, "removed": removed, "waiting": waiting, "dry_run": consent.dry_run,
+            "versions": names, "removed": removed, "waiting_by_task": waiting, "dry_run": consent.dry_run,
         }));
     }
     let verb = if consent.dry_run {

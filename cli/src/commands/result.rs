@@ -41,24 +41,24 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let id = args.id.get();
     let found = if args.wait {
-        waiting::wait(&stores, id, args.timeout.unwrap_or(DEFAULT_WAIT)).await?
+        waiting::wait(&stores, id, args.timeout.unwrap_or(DEFAULT_WAIT), output).await?
     } else {
         lookup::look_up(&stores, id)
             .await?
             .ok_or_else(|| waiting::unknown(id))?
     };
-    if let Some(file) = &args.output {
-        waiting::check(id, &found)?;
-        return waiting::hand_over(id, &found, Some(file), output);
-    }
-    match output.is_json {
-        true => output.json(&EnvelopeView::new(id, &found))?,
-        false => show(id, &found, output)?,
+    match (output.is_json, &args.output) {
+        (true, _) => output.json(&EnvelopeView::new(id, &found))?,
+        (false, None) => show(id, &found, output)?,
+        (false, Some(_)) => {}
     }
     if args.wait {
-        waiting::check(id, &found)?;
+        waiting::check(id, &found, "wait for")?;
     }
-    Ok(())
+    match &args.output {
+        Some(file) => waiting::save(id, &found, file, output),
+        None => Ok(()),
+    }
 }
 
 fn show(id: EnvelopeId, found: &Lookup, output: &Output) -> Result<()> {
@@ -233,11 +233,12 @@ fn show_result(found: &Lookup, output: &Output) -> Result<()> {
     let Some(result) = waiting::result_of(found)? else {
         return Ok(());
     };
-    output.line(format!("\nresult ({})", result.content_type))?;
+    output.line(format!("\nresult ({})", harmless(&result.content_type)))?;
     match std::str::from_utf8(&result.body) {
         Ok(text) if result.content_type.starts_with("text/") => output.line(harmless(text)),
         _ if result.is_json() => {
-            output.line(serde_json::to_string_pretty(&payload_value(&result))?)
+            let pretty = serde_json::to_string_pretty(&payload_value(&result))?;
+            output.line(harmless(&pretty))
         }
         _ => output.line(format!(
             "{}: --output FILE saves it",

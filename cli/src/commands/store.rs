@@ -9,6 +9,15 @@ use stem_core::stores::Stores;
 use crate::invocation::Invocation;
 use crate::stores::Lifetime;
 
+/// Facts that are numbers.
+const COUNTED: [&str; 5] = ["format", "envelopes", "dead letters", "records", "modules"];
+/// Facts that are yes or no.
+const ANSWERED: [&str; 3] = [
+    "shared by processes",
+    "outlives processes",
+    "one step with results",
+];
+
 /// What to do with stores
 #[derive(Debug, clap::Subcommand)]
 pub enum Verb {
@@ -59,7 +68,7 @@ fn value(invocation: &Invocation, servers: Vec<Facts>, counts: Counts) -> Value 
         .map(|facts| {
             facts
                 .into_iter()
-                .map(|(name, fact)| (name.replace(' ', "_"), json!(fact)))
+                .map(|(name, fact)| (name.replace(' ', "_"), fact_value(&name, fact)))
         })
         .map(Iterator::collect)
         .collect();
@@ -71,6 +80,16 @@ fn value(invocation: &Invocation, servers: Vec<Facts>, counts: Counts) -> Value 
         "stores": servers,
         "counts": counts,
     })
+}
+
+/// A fact as JSON: stores say everything in words.
+fn fact_value(name: &str, fact: String) -> Value {
+    match fact.as_str() {
+        _ if COUNTED.contains(&name) => fact.parse::<u64>().map_or(Value::Null, Value::from),
+        "yes" if ANSWERED.contains(&name) => true.into(),
+        "no" if ANSWERED.contains(&name) => false.into(),
+        _ => fact.into(),
+    }
 }
 
 type Facts = Vec<(String, String)>;
@@ -85,15 +104,13 @@ async fn describe(stores: &Stores, invocation: &Invocation) -> Result<Vec<Facts>
         facts.extend(upkeep.describe().await?);
         servers.push(facts);
     }
+    let [shared, outlives, one_step] = ANSWERED;
     let can = stores.broker.capabilities();
     if let Some(broker) = servers.first_mut() {
         broker.extend([
-            ("shared by processes".to_owned(), yes_or_no(can.is_shared)),
-            ("outlives processes".to_owned(), yes_or_no(can.is_durable)),
-            (
-                "one step with results".to_owned(),
-                yes_or_no(can.keeps_records),
-            ),
+            (shared.to_owned(), yes_or_no(can.is_shared)),
+            (outlives.to_owned(), yes_or_no(can.is_durable)),
+            (one_step.to_owned(), yes_or_no(can.keeps_records)),
         ]);
     }
     Ok(servers)

@@ -24,7 +24,7 @@ pub async fn run(id: EnvelopeId, stores: &Stores, output: &Output) -> Result<()>
     if output.is_json {
         let mut view = serde_json::to_value(DeadLetterView::new(&letter))?;
         view["envelope"] = envelope_value(&letter);
-        view["history"] =
+        view["attempts"] =
             serde_json::to_value(attempts.iter().map(AttemptView::new).collect::<Vec<_>>())?;
         return output.json(&view);
     }
@@ -103,16 +103,13 @@ fn payload_text(envelope: &Envelope) -> String {
         Ok(payload) => payload,
         Err(error) => return error.to_string(),
     };
-    match std::str::from_utf8(&payload.body) {
+    let shown = match std::str::from_utf8(&payload.body) {
         Ok(text) if payload.is_json() || payload.content_type.starts_with("text/") => {
-            format!("{}: {}", payload.content_type, harmless(text))
+            harmless(text)
         }
-        _ => format!(
-            "{}: {}",
-            payload.content_type,
-            ByteSize(payload.body.len() as u64)
-        ),
-    }
+        _ => ByteSize(payload.body.len() as u64).to_string(),
+    };
+    format!("{}: {shown}", harmless(&payload.content_type))
 }
 
 /// The envelope as JSON; its very bytes where this build cannot read them.
@@ -137,5 +134,25 @@ fn envelope_value(letter: &DeadLetter) -> Value {
                 stem_core::payload::Payload::new("application/octet-stream", letter.bytes.clone());
             json!({"undecodable": error.to_string(), "bytes": payload_value(&bytes)})
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::clock::Timestamp;
+    use stem_core::names::{QueueName, TaskName};
+    use stem_core::payload::{Payload, StoredPayload};
+
+    #[test]
+    fn a_media_type_that_another_producer_stored_cannot_steer_the_terminal() {
+        let payload = Payload::new("text/\u{1b}[2J", "a\u{9b}b");
+        let envelope = Envelope::new(
+            TaskName::new("t").expect("a name"),
+            QueueName::new("q").expect("a name"),
+            StoredPayload::pack(payload),
+            Timestamp::default(),
+        );
+        assert_eq!(payload_text(&envelope), "text/\\u{1b}[2J: a\\u{9b}b");
     }
 }

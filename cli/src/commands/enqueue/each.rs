@@ -137,7 +137,8 @@ impl Feed<'_> {
     }
 
     fn request(&self, line: Vec<u8>) -> Request {
-        self.args.request(self.payload(&line))
+        let now = self.client.stores().clock.now();
+        self.args.request(self.payload(&line), now)
     }
 
     async fn publish(&mut self, batch: Batch) -> Result<()> {

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "@FILE|-", conflicts_with_all = ["payload", "wait", "output"])]
     each: Option<String>,
     /// The payload's media type [default: by the file's ending, or application/json]
-    #[arg(long, value_name = "TYPE")]
+    #[arg(long, value_name = "TYPE", value_parser = arguments::media_type)]
     content_type: Option<String>,
     /// Where it goes [default: the task's own queue]
     #[arg(long)]
@@ -87,7 +87,7 @@ async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()
         payload::check(&payload, &attempted)?;
     }
     let enqueued = client
-        .enqueue(args.request(payload))
+        .enqueue(args.request(payload, client.stores().clock.now()))
         .await
         .with_context(|| attempted)?;
     if !args.wait {
@@ -97,15 +97,17 @@ async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()
         };
     }
     let timeout = args.timeout.unwrap_or(DEFAULT_WAIT);
-    let ended = waiting::wait(client.stores(), enqueued.id, timeout).await?;
+    let id = enqueued.id;
+    let ended = waiting::wait(client.stores(), id, timeout, output).await?;
     if output.is_json {
-        output.json(&EnvelopeView::new(enqueued.id, &ended))?;
+        output.json(&EnvelopeView::new(id, &ended))?;
     }
-    waiting::check(enqueued.id, &ended)?;
-    if output.is_json && args.output.is_none() {
-        return Ok(());
+    waiting::check(id, &ended, "wait for")?;
+    match (&args.output, output.is_json) {
+        (Some(file), _) => waiting::save(id, &ended, file, output),
+        (None, true) => Ok(()),
+        (None, false) => waiting::print(id, &ended, output),
     }
-    waiting::hand_over(enqueued.id, &ended, args.output.as_deref(), output)
 }
 
 impl Args {
@@ -113,10 +115,12 @@ impl Args {
         format!("enqueue `{}`", self.task)
     }
 
-    /// A request with this payload; what is not given stays open (E4).
-    fn request(&self, payload: Payload) -> Request {
+    /// A request with this payload; what is not given stays open (E4). What is due already waits for nothing.
+    fn request(&self, payload: Payload, now: Timestamp) -> Request {
+        let delay = self.delay.filter(|delay| !delay.is_zero());
+        let time = self.at.filter(|time| *time > now);
         Request {
-            due: match (self.delay, self.at) {
+            due: match (delay, time) {
                 (Some(delay), _) => Due::After(delay),
                 (None, Some(time)) => Due::At(time),
                 (None, None) => Due::Now,
