@@ -22,33 +22,52 @@ pub(crate) async fn settle(
 ) {
     let mut batch = Vec::with_capacity(LARGEST_BATCH);
     while ended.recv_many(&mut batch, LARGEST_BATCH).await > 0 {
-        let settled = persist(broker.as_ref(), &batch).await;
-        for (settling, settled) in batch.iter().zip(settled) {
-            if settled == Settled::Lost {
-                tracing::warn!(id = %settling.receipt.id, "the lease was lost: what this attempt did does not count");
-            }
+        if !is_settled(broker.as_ref(), &batch, MAX_HOPELESS_TRIES).await {
+            settle_one_by_one(broker.as_ref(), &batch).await;
         }
         let receipts: Vec<Receipt> = batch.drain(..).map(|settling| settling.receipt).collect();
         leases.release(receipts);
     }
 }
 
-async fn persist(broker: &dyn Broker, batch: &[Settling]) -> Vec<Settled> {
-    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
-    let mut hopeless = 0;
-    while hopeless < MAX_HOPELESS_TRIES {
-        match broker.settle(batch).await {
-            Ok(settled) => return settled,
-            Err(error) => {
-                tracing::error!(%error, count = batch.len(), "settling failed: trying again");
-                hopeless += u32::from(!error.is_transient());
-                backoff.pause().await;
-            }
+/// What cannot be settled at all holds up none of its neighbours.
+async fn settle_one_by_one(broker: &dyn Broker, batch: &[Settling]) {
+    for settling in batch {
+        if !is_settled(broker, std::slice::from_ref(settling), 1).await {
+            tracing::error!(
+                id = %settling.receipt.id,
+                "settling was given up: the lease will end, and the envelope runs again"
+            );
         }
     }
-    tracing::error!(
-        count = batch.len(),
-        "settling was given up: the leases will end, and the envelopes run again"
-    );
-    Vec::new()
+}
+
+/// Whether the broker took the batch, after so many failures that time does not mend.
+async fn is_settled(broker: &dyn Broker, batch: &[Settling], hopeless_tries: u32) -> bool {
+    let mut backoff = Backoff::new(Duration::from_millis(50), Duration::from_secs(5));
+    let mut hopeless = 0;
+    while hopeless < hopeless_tries {
+        match broker.settle(batch).await {
+            Ok(settled) => {
+                tell_lost(batch, &settled);
+                return true;
+            }
+            Err(error) => {
+                tracing::error!(%error, count = batch.len(), "settling failed");
+                hopeless += u32::from(!error.is_transient());
+            }
+        }
+        if hopeless < hopeless_tries {
+            backoff.pause().await;
+        }
+    }
+    false
+}
+
+fn tell_lost(batch: &[Settling], settled: &[Settled]) {
+    for (settling, settled) in batch.iter().zip(settled) {
+        if *settled == Settled::Lost {
+            tracing::warn!(id = %settling.receipt.id, "the lease was lost: what this attempt did does not count");
+        }
+    }
 }

@@ -1,0 +1,6 @@
+//! A whole worker on the memory store with a scripted executor.
+
+mod bench;
+mod rig;
+mod running;
+mod stopping;
