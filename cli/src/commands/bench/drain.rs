@@ -17,6 +17,23 @@ const TAIL: usize = 4_096;
 const CHUNK: usize = 500;
 /// No run takes longer.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// No single step takes longer: three times the longest that is promised.
+const LONGEST_STEP: Duration = Duration::from_secs(60);
+
+/// Waits for one step of a measurement; a worker that hangs must not hang the benchmark.
+pub async fn bounded<T, E: Into<anyhow::Error>>(
+    step: impl Future<Output = Result<T, E>>,
+) -> Result<T> {
+    let waited = tokio::time::timeout(LONGEST_STEP, step).await;
+    waited
+        .map_err(|_| too_long(LONGEST_STEP))?
+        .map_err(Into::into)
+}
+
+fn too_long(patience: Duration) -> Failure {
+    let problem = format!("it has not ended after {} s", patience.as_secs());
+    Failure::new(Exit::TimedOut, "measure a run", problem)
+}
 
 /// Returns when every envelope has an ended record.
 pub async fn until_ended(stores: &Stores, ids: &[EnvelopeId]) -> Result<()> {
@@ -34,10 +51,9 @@ pub async fn until_ended(stores: &Stores, ids: &[EnvelopeId]) -> Result<()> {
         }
         Ok(())
     });
-    waited.await.unwrap_or_else(|_| {
-        let problem = format!("it has not ended after {} s", PATIENCE.as_secs());
-        Err(Failure::new(Exit::TimedOut, "measure a run", problem).into())
-    })
+    waited
+        .await
+        .unwrap_or_else(|_| Err(too_long(PATIENCE).into()))
 }
 
 /// Refuses unless each of these envelopes has exactly one record that ended well, and none is left in the broker.

@@ -32,15 +32,21 @@ const WARM_UP: u32 = 50;
 /// Measures the way there and back.
 pub async fn run(args: &Args, setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
     let rig = Rig::new(setup.url.as_ref(), &invocation.config).await?;
+    let measured = measure(&rig, args, setup).await;
+    rig.close().await?;
+    measured
+}
+
+async fn measure(rig: &Rig, args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
     let mut config = rig.describe();
     config["envelopes"] = json!(args.envelopes);
     let mut median = Figure::new("enqueue to result, p50", "ms", &config);
     let mut tail = Figure::new("enqueue to result, p99", "ms", &config);
-    let worker = BenchWorker::start(&rig, Guest::Sandbox).await?;
-    round_trips(&rig, WARM_UP).await?;
+    let worker = BenchWorker::start(rig, Guest::Sandbox).await?;
+    round_trips(rig, WARM_UP).await?;
     let bar = progress::bar(u64::from(setup.runs), "latency");
     for _ in 0..setup.runs {
-        let sorted = round_trips(&rig, args.envelopes).await?;
+        let sorted = round_trips(rig, args.envelopes).await?;
         median.add(percentile(&sorted, 50));
         tail.add(percentile(&sorted, 99));
         bar.inc(1);
@@ -61,7 +67,7 @@ async fn round_trips(rig: &Rig, count: u32) -> Result<Vec<f64>> {
             .enqueue(request("noop"))
             .await
             .context("enqueue")?;
-        lookup::wait(&rig.stores, enqueued.id, |_| ()).await?;
+        drain::bounded(lookup::wait(&rig.stores, enqueued.id, |_| ())).await?;
         times.push((rig.clock().monotonic() - began).as_secs_f64() * 1_000.0);
         ids.push(enqueued.id);
     }

@@ -34,6 +34,12 @@ impl Default for Args {
 /// Measures both rates.
 pub async fn run(args: &Args, setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
     let rig = Rig::new(setup.url.as_ref(), &invocation.config).await?;
+    let figures = figures(&rig, args, setup).await;
+    rig.close().await?;
+    figures
+}
+
+async fn figures(rig: &Rig, args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
     let mut config = rig.describe();
     config["envelopes"] = json!(args.envelopes);
     config["executor"] = json!(args.executor.as_str());
@@ -41,7 +47,7 @@ pub async fn run(args: &Args, setup: &Setup, invocation: &Invocation) -> Result<
     let mut throughput = Figure::new("run with one worker process", "a second", &config);
     let bar = progress::bar(u64::from(setup.runs), "queue");
     for _ in 0..setup.runs {
-        let (enqueued, ran) = measure(&rig, args).await?;
+        let (enqueued, ran) = measure(rig, args).await?;
         enqueue.add(enqueued);
         throughput.add(ran);
         bar.inc(1);

@@ -21,7 +21,7 @@ use crate::module_file::Policy;
 use crate::sandbox::{Engine, Overrides};
 use crate::stores::{self, Lifetime, StoreUrl};
 
-/// `tasks-examples/noop`, compiled; `cargo xtask guests` renews it.
+/// `tasks-examples/noop`, compiled; `cargo xtask guests --renew` renews it.
 pub const GUEST: &[u8] = include_bytes!("../../../assets/noop.wasm");
 /// How every benchmark's namespace begins.
 pub const NAMESPACE_PREFIX: &str = "bench-";
@@ -66,6 +66,14 @@ impl Rig {
         let guest = rig.check(Bytes::from_static(GUEST)).await?;
         guest.activate(&rig.stores).await?;
         Ok(rig)
+    }
+
+    /// Leaves nothing deployed in a store that is not a temporary one.
+    pub async fn close(self) -> Result<()> {
+        for one in self.stores.modules.deployments().await? {
+            self.stores.modules.remove(&one.name, one.version).await?;
+        }
+        Ok(())
     }
 
     /// A module that may be made the active one for the built-in tasks.
@@ -141,4 +149,25 @@ fn temporary(config: &Config) -> Result<(StoreUrl, Option<TempDir>)> {
         .with_context(|| format!("make a folder in `{}`", beside.display()))?;
     let url = StoreUrl::file(folder.path().join("bench.db"));
     Ok((url, Some(folder)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_benchmark_on_somebodys_store_leaves_no_module_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let url = StoreUrl::file(folder.path().join("stem.db"));
+        let namespace = Namespace::new("theirs").expect("a name");
+        let queue = QueueName::new("default").expect("a name");
+        let config = Config::at(url.clone(), namespace, queue);
+        let rig = Rig::new(Some(&url), &config).await.expect("a rig");
+        let stores = rig.stores.clone();
+        let deployed = stores.modules.deployments().await.expect("an answer");
+        assert_eq!(deployed.len(), 1);
+        rig.close().await.expect("removed");
+        let left = stores.modules.deployments().await.expect("an answer");
+        assert!(left.is_empty(), "{left:?}");
+    }
 }

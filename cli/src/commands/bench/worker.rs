@@ -12,6 +12,7 @@ use tokio::process::{Child, ChildStderr, Command};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::drain;
 use super::no_guest::NoGuest;
 use super::rig::Rig;
 use crate::commands::worker::new_options;
@@ -69,7 +70,7 @@ impl BenchWorker {
         let mut child = spawn(rig, guest)?;
         let stderr = child.stderr.take().expect("it is piped");
         let mut lines = BufReader::new(stderr).lines();
-        until_ready(&mut lines).await?;
+        drain::bounded(until_ready(&mut lines)).await?;
         let mut reading = JoinSet::new();
         reading.spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self::Process {
@@ -106,7 +107,9 @@ impl BenchWorker {
                 if let Some(process) = process_of(&child) {
                     kill_process(process, Signal::TERM).context("stop the worker")?;
                 }
-                child.wait().await.context("wait for the worker's end")?;
+                drain::bounded(child.wait())
+                    .await
+                    .context("wait for the worker's end")?;
             }
             Self::Here {
                 shutdown,
@@ -139,8 +142,11 @@ fn spawn(rig: &Rig, guest: Guest) -> Result<Child> {
         Guest::None => ["bench", "worker"],
     };
     let url = rig.config.broker.to_string();
+    let file = rig.config.file.iter();
     Command::new(program)
         .args(verb)
+        .args(file.flat_map(|file| ["--config".as_ref(), file.as_os_str()]))
+        .args(["--queue", rig.queue().as_str()])
         .args(["--broker-url", &url, "--result-backend-url", &url])
         .args(["--namespace", rig.config.namespace.as_str()])
         .stdin(Stdio::null())

@@ -11,6 +11,7 @@ use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::lookup::{self, Lookup};
 use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
 
+use crate::commands::bench::drain;
 use crate::commands::bench::rig::{GUEST, Rig, request};
 use crate::commands::bench::worker::{BenchWorker, Guest};
 
@@ -74,15 +75,18 @@ pub async fn new_version(rig: &Rig, number: u32) -> Result<f64> {
     let checked = rig.check(module.into()).await?;
     let began = rig.clock().now();
     checked.activate(&rig.stores).await?;
+    let ended = drain::bounded(first_on(rig, digest)).await?;
+    Ok(between(began, started(&ended)?))
+}
+
+/// The first envelope that runs on this module.
+async fn first_on(rig: &Rig, digest: Digest) -> Result<Lookup> {
     loop {
         let ended = to_its_end(rig, request("noop")).await?;
         let record = ended.record.as_ref().context("look at a record")?;
-        if record
-            .attempts
-            .iter()
-            .any(|attempt| attempt.module == Some(digest))
-        {
-            return Ok(between(began, started(&ended)?));
+        let mut modules = record.attempts.iter().map(|attempt| attempt.module);
+        if modules.any(|module| module == Some(digest)) {
+            return Ok(ended);
         }
     }
 }
@@ -118,7 +122,7 @@ async fn to_its_end(rig: &Rig, request: Request) -> Result<Lookup> {
 }
 
 async fn end_of(rig: &Rig, id: EnvelopeId) -> Result<Lookup> {
-    let ended = lookup::wait(&rig.stores, id, |_| ()).await?;
+    let ended = drain::bounded(lookup::wait(&rig.stores, id, |_| ())).await?;
     ended.with_context(|| format!("wait for {id}"))
 }
 
@@ -137,13 +141,21 @@ async fn until_leased(rig: &Rig, id: EnvelopeId, delivery: u32) -> Result<()> {
     let is_leased = |status: &EnvelopeStatus| {
         matches!(status.place, Place::Leased { .. }) && status.deliveries >= delivery
     };
-    loop {
-        let found = rig.stores.queues.find(&[id]).await?;
-        if found.iter().flatten().any(is_leased) {
-            return Ok(());
+    drain::bounded(async {
+        while !rig
+            .stores
+            .queues
+            .find(&[id])
+            .await?
+            .iter()
+            .flatten()
+            .any(is_leased)
+        {
+            tokio::time::sleep(LOOK).await;
         }
-        tokio::time::sleep(LOOK).await;
-    }
+        anyhow::Ok(())
+    })
+    .await
 }
 
 fn started(ended: &Lookup) -> Result<Timestamp> {
