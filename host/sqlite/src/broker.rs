@@ -21,8 +21,7 @@ use crate::store::{Store, Work};
 impl Broker for Store {
     async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
         const PUBLISH: &str = "publish";
-        let room = self.shared.reserve.check();
-        room.map_err(|problem| self.shared.error(PUBLISH, problem))?;
+        self.shared.check_room(PUBLISH).await?;
         let publications = publications.to_vec();
         self.write(PUBLISH, move |step| publish::publish(step, &publications))
             .await

@@ -16,8 +16,16 @@ use crate::problem::{Problem, Stepped};
 /// How long the free space that was seen last counts.
 const SPACE_CHECK: Duration = Duration::from_secs(1);
 
+/// Where a store really lies, whatever links led there: two ways to one file must share its locks and its wake-ups.
+#[derive(Debug)]
+pub(crate) struct Location {
+    pub(crate) database: PathBuf,
+    /// The folder with the locks and the topics, `PATH-wake`.
+    pub(crate) beside: PathBuf,
+}
+
 /// The file of the database and the folder beside it, made where they are missing: for this user alone.
-pub(crate) fn prepare(path: &Path) -> Stepped<PathBuf> {
+pub(crate) fn prepare(path: &Path) -> Stepped<Location> {
     let is_none = path.as_os_str().is_empty() || path.to_string_lossy().starts_with(":memory:");
     if is_none {
         return Err(Problem::new(
@@ -27,14 +35,16 @@ pub(crate) fn prepare(path: &Path) -> Stepped<PathBuf> {
     }
     let folder = folder_of(path);
     make_folder(folder).map_err(|error| not_permitted("create the folder", folder, &error))?;
-    refuse_network(folder)?;
     make_file(path).map_err(|error| not_permitted("create the file", path, &error))?;
-    let beside = beside(path);
+    let database = path
+        .canonicalize()
+        .map_err(|error| not_permitted("follow the path", path, &error))?;
+    refuse_network(folder_of(&database))?;
+    let beside = beside(&database);
     make_folder(&beside).map_err(|error| not_permitted("create the folder", &beside, &error))?;
-    Ok(beside)
+    Ok(Location { database, beside })
 }
 
-/// The folder with the locks and the topics, `PATH-wake`.
 fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push("-wake");
@@ -135,20 +145,26 @@ impl Reserve {
         }
     }
 
-    /// Refuses where the reserve is reached (B9).
-    pub(crate) fn check(&self) -> Stepped<()> {
-        let free = self.free()?;
+    /// Whether the disk has more room than the reserve.
+    pub(crate) fn is_kept_by_the_disk(&self) -> Stepped<bool> {
+        Ok(self.free()? >= self.reserve)
+    }
+
+    /// Refuses where the reserve is reached (B9). A file never shrinks: what has been drained is room within it.
+    pub(crate) fn check(&self, within: ByteSize) -> Stepped<()> {
+        let free = ByteSize(self.free()?.0.saturating_add(within.0));
         if free >= self.reserve {
             return Ok(());
         }
         let message = format!(
-            "{free} are free on the disk of the database, and publishing stops at a reserve of {}: \
+            "{free} are free in the database and on its disk, and publishing stops at a reserve of {}: \
              free space there, or let the workers drain the queues",
             self.reserve
         );
         Err(Problem::new(StoreErrorKind::Full, message))
     }
 
+    /// What is free on the disk.
     pub(crate) fn free(&self) -> Stepped<ByteSize> {
         let now = self.clock.monotonic();
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
@@ -166,25 +182,5 @@ impl Reserve {
 }
 
 #[cfg(all(test, target_os = "linux"))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_network_file_system_is_known_by_its_number() {
-        assert_eq!(network(0x6969), Some("NFS"));
-        assert_eq!(network(0xff53_4d42), Some("CIFS"));
-        assert_eq!(
-            network(i64::from(0xff53_4d42_u32.cast_signed())),
-            Some("CIFS")
-        );
-        assert_eq!(network(0xef53), None, "ext4");
-    }
-
-    #[test]
-    fn a_database_in_memory_is_refused() {
-        for path in ["", ":memory:"] {
-            let problem = prepare(Path::new(path)).expect_err("refused");
-            assert_eq!(problem.kind, StoreErrorKind::Refused, "{path}");
-        }
-    }
-}
+#[path = "location_tests.rs"]
+mod tests;

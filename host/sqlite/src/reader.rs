@@ -7,6 +7,7 @@ use std::thread::{self, JoinHandle};
 use rusqlite::Connection;
 use tokio::sync::oneshot;
 
+use crate::open;
 use crate::problem::{Problem, Stepped};
 
 /// A reading side of an open store. Dropping it ends the thread.
@@ -53,8 +54,12 @@ fn in_snapshot<T>(
     work: impl FnOnce(&Connection) -> Stepped<T>,
 ) -> Stepped<T> {
     connection.prepare_cached("BEGIN")?.execute([])?;
-    let result = work(connection);
-    connection.prepare_cached("COMMIT")?.execute([])?;
+    let result = open::check_version(connection).and_then(|()| work(connection));
+    // A failure may have ended the snapshot by itself, and says more than the end of it could.
+    if !connection.is_autocommit() {
+        let ended = connection.prepare_cached("COMMIT")?.execute([]);
+        return result.and_then(|value| ended.map(|_| value).map_err(Problem::from));
+    }
     result
 }
 
@@ -65,5 +70,27 @@ impl Drop for Reader {
             // A panic of the thread has been reported by the calls that it left without an answer.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use stem_core::store_error::StoreErrorKind;
+
+    use super::*;
+
+    /// SQLite ends a transaction by itself when the disk fails.
+    #[test]
+    fn a_failure_that_ends_the_snapshot_is_what_is_told() {
+        let connection = Connection::open_in_memory().expect("a database");
+        let version = connection.pragma_update(None, "user_version", open::SCHEMA_VERSION);
+        version.expect("a version");
+        let failing = |connection: &Connection| -> Stepped<()> {
+            connection.execute_batch("ROLLBACK")?;
+            Err(Problem::new(StoreErrorKind::Unavailable, "disk I/O error"))
+        };
+        let told = in_snapshot(&connection, failing).expect_err("it failed");
+        assert_eq!(told.kind, StoreErrorKind::Unavailable);
+        in_snapshot(&connection, |_| Ok(())).expect("the next one goes on");
     }
 }

@@ -14,11 +14,12 @@ use stem_core::units::ByteSize;
 use tokio::sync::watch;
 
 use crate::claim;
-use crate::location::{self, Reserve};
+use crate::location::{self, Location, Reserve};
 use crate::open;
 use crate::problem::{Problem, Stepped};
 use crate::reader::Reader;
 use crate::turn::Turnstile;
+use crate::upkeep;
 use crate::wake::{Topic, Wake};
 use crate::writer::{Desk, Step, Writer};
 
@@ -147,9 +148,13 @@ impl Store {
 }
 
 impl Shared {
-    fn open(options: Options) -> Stepped<Self> {
+    fn open(mut options: Options) -> Stepped<Self> {
+        let Location {
+            database,
+            beside: folder,
+        } = location::prepare(&options.path)?;
+        options.path = database;
         let path = &options.path;
-        let folder = location::prepare(path)?;
         let threads = |error: std::io::Error| {
             Problem::new(
                 StoreErrorKind::NotPermitted,
@@ -180,6 +185,17 @@ impl Shared {
             subject: path.display().to_string(),
             options,
         })
+    }
+
+    /// Refuses to publish where the reserve is reached (B9).
+    pub(crate) async fn check_room(&self, operation: &'static str) -> Result<(), StoreError> {
+        let has_room = self.reserve.is_kept_by_the_disk();
+        if has_room.map_err(|problem| self.error(operation, problem))? {
+            return Ok(());
+        }
+        let within = self.read(operation, upkeep::free_within).await?;
+        let room = self.reserve.check(within);
+        room.map_err(|problem| self.error(operation, problem))
     }
 
     pub(crate) fn error(&self, operation: &'static str, problem: Problem) -> StoreError {

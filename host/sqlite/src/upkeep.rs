@@ -186,14 +186,23 @@ fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<Fact>> {
 }
 
 fn sizes(connection: &Connection) -> Stepped<Vec<Fact>> {
+    let size = pages(connection, "page_count")?;
+    let free = free_within(connection)?;
+    Ok(vec![
+        ("size of the database", size.to_string()),
+        ("of that free for new rows", free.to_string()),
+    ])
+}
+
+/// The room within the file that new rows take first.
+pub(crate) fn free_within(connection: &Connection) -> Stepped<ByteSize> {
+    pages(connection, "freelist_count")
+}
+
+fn pages(connection: &Connection, number: &str) -> Stepped<ByteSize> {
     let pragma = |name| -> Stepped<u64> {
         let number: i64 = connection.pragma_query_value(None, name, |row| row.get(0))?;
         Ok(number.cast_unsigned())
     };
-    let page = pragma("page_size")?;
-    let size = |pages: u64| ByteSize(pages * page).to_string();
-    Ok(vec![
-        ("size of the database", size(pragma("page_count")?)),
-        ("of that free for new rows", size(pragma("freelist_count")?)),
-    ])
+    Ok(ByteSize(pragma(number)? * pragma("page_size")?))
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use stem_core::broker::Broker;
 use stem_core::clock::SystemClock;
+use stem_core::queues::Queues;
 use stem_core::store_error::{StoreError, StoreErrorKind};
 use stem_core::upkeep::Upkeep;
 use stem_sqlite::{Options, Store, Synchronous};
@@ -135,7 +136,7 @@ fn upgrade(path: &Path) {
 }
 
 #[tokio::test]
-async fn a_format_that_changes_while_the_store_is_open_stops_what_writes() {
+async fn a_format_that_changes_while_the_store_is_open_stops_what_writes_and_reads() {
     let folder = folder();
     let path = folder.path().join("stem.db");
     let store = open(&path).await.expect("a store opens");
@@ -144,6 +145,8 @@ async fn a_format_that_changes_while_the_store_is_open_stops_what_writes() {
     upgrade(&path);
     let second = store.publish(&[publication()]).await;
     let error = second.expect_err("another format");
+    assert_eq!(error.kind(), StoreErrorKind::Unreadable);
+    let error = store.queues().await.expect_err("another format");
     assert_eq!(error.kind(), StoreErrorKind::Unreadable);
     assert_eq!(envelopes(&path), 1);
 }
@@ -164,6 +167,18 @@ async fn a_path_that_cannot_be_written_is_refused_by_name() {
         assert_eq!(kind, StoreErrorKind::NotPermitted, "{message}");
         assert_says(&message, &[&path.display().to_string(), "may write"]);
     }
+}
+
+/// Two ways to one file are one store: with one turnstile, and with wake-ups for both.
+#[tokio::test]
+async fn a_link_leads_to_the_store_itself() {
+    let folder = folder();
+    let (real, link) = (folder.path().join("stem.db"), folder.path().join("link.db"));
+    drop(open(&real).await.expect("a store opens"));
+    std::os::unix::fs::symlink(&real, &link).expect("a link");
+    let facts = facts(options(&link)).await;
+    assert_eq!(facts["path"], real.display().to_string());
+    assert!(!folder.path().join("link.db-wake").exists());
 }
 
 #[tokio::test]
