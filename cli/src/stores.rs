@@ -12,7 +12,7 @@ use stem_core::two_stores;
 use stem_sqlite::Synchronous;
 
 use crate::config::Config;
-use crate::errors::Failure;
+use crate::errors::{Exit, Failure};
 
 /// Where a store is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -103,6 +103,17 @@ impl StoreUrl {
         }
     }
 
+    /// Whether both are one server, however its place is written; asked when the other one is there.
+    fn is_same_place(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sqlite { path, .. }, Self::Sqlite { path: other, .. }) => {
+                let places = (path.canonicalize(), other.canonicalize());
+                path == other || matches!(places, (Ok(one), Ok(another)) if one == another)
+            }
+            (one, other) => one == other,
+        }
+    }
+
     fn sqlite(rest: &str) -> Result<Self, UrlError> {
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let path = path.strip_prefix("//").unwrap_or(path);
@@ -156,28 +167,45 @@ impl fmt::Display for StoreUrl {
 pub enum Lifetime {
     /// It does everything in one process.
     OneProcess,
-    /// It leaves something for other processes, or looks at what they left.
+    /// It leaves something for other processes.
     Shared,
+    /// It looks at, or changes, what others left: it makes no store, as that would hide a slip of the pen.
+    Existing,
 }
 
 /// Opens the stores of a configuration.
 pub async fn open(config: &Config, lifetime: Lifetime) -> Result<Stores> {
     for url in [&config.broker, &config.results] {
-        if *url == StoreUrl::Memory && lifetime == Lifetime::Shared {
-            let problem =
-                "what lies in memory ends with its process, so no other would ever see it";
-            return Err(Failure::usage("open `memory:`", problem)
-                .hint("use sqlite:PATH here; `stem-host dev` does everything in one process")
-                .into());
-        }
+        check(url, lifetime)?;
     }
     let clock = SystemClock::shared();
     let broker = open_one(&config.broker, &config.namespace, &clock).await?;
-    if config.results == config.broker {
+    if config.results.is_same_place(&config.broker) {
         return Ok(broker);
     }
     let results = open_one(&config.results, &config.namespace, &clock).await?;
     Ok(two_stores::join(broker, &results))
+}
+
+/// Refuses a store that this command could do nothing with.
+fn check(url: &StoreUrl, lifetime: Lifetime) -> Result<()> {
+    match url {
+        StoreUrl::Memory if lifetime != Lifetime::OneProcess => {
+            let problem =
+                "what lies in memory ends with its process, so no other would ever see it";
+            Err(Failure::usage("open `memory:`", problem)
+                .hint("use sqlite:PATH here; `stem-host dev` does everything in one process")
+                .into())
+        }
+        StoreUrl::Sqlite { path, .. } if lifetime == Lifetime::Existing => match path.try_exists() {
+            Ok(false) => Err(Failure::new(Exit::Unreachable, format!("open `{url}`"), "there is no store")
+                .hint("`deploy`, `enqueue` and `worker start` make one; --broker-url or STEM_BROKER_URL names another")
+                .into()),
+            // Whatever stands in the way is said where it is opened.
+            Ok(true) | Err(_) => Ok(()),
+        },
+        StoreUrl::Memory | StoreUrl::Sqlite { .. } => Ok(()),
+    }
 }
 
 async fn open_one(url: &StoreUrl, namespace: &Namespace, clock: &Arc<dyn Clock>) -> Result<Stores> {

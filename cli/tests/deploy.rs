@@ -39,6 +39,14 @@ fn an_unknown_setting_is_refused_by_name() {
         .assert(2, "did you mean `max-attempts`?");
     host.run(&["deploy", &word_count(), "--memory", "3 elephants"])
         .assert(2, "is no size");
+    for (flag, value, said) in [
+        ("--fuel", "x", "`x` is no number from 1"),
+        ("--fuel", "0", "`0` is no number from 1"),
+        ("--memory", "100GiB", "no task can address more than 4 GiB"),
+    ] {
+        host.run(&["deploy", &word_count(), flag, value])
+            .assert(2, said);
+    }
 }
 
 /// M4
@@ -117,11 +125,29 @@ fn versions_are_counted_shown_and_removed() {
     let digest = listed[0]["digest"].as_str().expect("text");
     assert_eq!(host.json(&["module", "show", &digest[..8]])["version"], 2);
     let removed = host.json(&["module", "remove", "word_count@1", "--yes"]);
-    assert_eq!(removed["removed"], 1);
+    assert_eq!(
+        (&removed["removed"], &removed["undeployed"]),
+        (&json!(1), &json!([]))
+    );
     assert_eq!(
         host.json(&["module", "list"]).as_array().map(Vec::len),
         Some(1)
     );
+}
+
+/// M3
+#[test]
+fn what_goes_with_the_active_version_is_said() {
+    let host = Host::with(&["word-count", "word-count"]);
+    let said = "word_count@2, after which these tasks are not deployed: word-count";
+    let remove = ["module", "remove", "word_count@2"];
+    host.run(&remove)
+        .assert(2, &format!("error: remove {said}: "));
+    assert_eq!(
+        host.ok(&[&remove[..], &["--yes"]].concat()),
+        format!("removed {said}")
+    );
+    assert_eq!(host.json(&["task", "list"]), json!([]));
 }
 
 /// The benchmarks' guest lies in the repository, compiled.

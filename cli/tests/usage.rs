@@ -22,7 +22,7 @@ fn help_is_a_table_of_contents() {
     );
 }
 
-/// Flags of a later step are unknown until it comes.
+/// A flag that this version does not have is no flag that is ignored.
 #[test]
 fn a_flag_that_does_not_exist_is_wrong_usage() {
     let host = Host::new();
@@ -81,6 +81,7 @@ fn what_needs_no_settings_does_not_stumble_over_bad_ones() {
 fn a_setting_has_the_same_meaning_wherever_it_stands() {
     let host = Host::new();
     host.write("stem-host.toml", "namespace = \"from-file\"");
+    host.ok(&["queue", "pause", "q"]);
     let namespace = |answer: serde_json::Value| answer["namespace"].clone();
     assert_eq!(namespace(host.json(&["store", "info"])), "from-file");
     let flagged = host.json(&["store", "info", "--namespace", "from-flag"]);
@@ -122,12 +123,53 @@ fn a_server_of_a_later_version_is_refused_without_its_password() {
     assert!(!answer.stderr.contains("secret"), "{answer:?}");
 }
 
+/// A slip of the pen is not answered with an empty store.
+#[test]
+fn what_only_looks_makes_no_store() {
+    let host = Host::new();
+    let id = "0198c5a2-7d30-7c3e-8f43-0123456789ab";
+    for arguments in [
+        &["queue", "list"][..],
+        &["result", id],
+        &["cancel", id],
+        &["task", "list"],
+        &["module", "list"],
+        &["worker", "list"],
+        &["dlq", "list"],
+        &["store", "info"],
+    ] {
+        let answer = host.run(arguments);
+        answer.assert(3, "error: open `sqlite:stem.db`: there is no store\nhint: ");
+    }
+    assert!(!host.path("stem.db").exists());
+}
+
+/// R2: on one server, record and settlement are one step.
+#[test]
+fn one_file_is_one_server_however_it_is_written() {
+    let host = Host::with(&["word-count"]);
+    for written in [
+        "sqlite:./stem.db",
+        "sqlite:link.db",
+        "sqlite:stem.db?synchronous=normal",
+    ] {
+        let _ = std::os::unix::fs::symlink("stem.db", host.path("link.db"));
+        let info = host.json(&["store", "info", "--result-backend-url", written]);
+        assert_eq!(
+            info["stores"].as_array().map(Vec::len),
+            Some(1),
+            "{written}"
+        );
+        assert_eq!(info["stores"][0]["one_step_with_results"], true);
+    }
+}
+
 #[test]
 fn a_path_that_cannot_be_written_is_a_store_that_cannot_be_reached() {
     let host = Host::new();
     let file = host.write("file", "");
     let url = format!("sqlite:{file}/stem.db");
-    let answer = host.run(&["queue", "list", "--broker-url", &url]);
+    let answer = host.run(&["queue", "pause", "q", "--broker-url", &url]);
     answer.assert(3, "error: open the database `");
     assert!(answer.stderr.contains("\nhint: "), "{answer:?}");
 }
@@ -170,6 +212,11 @@ fn what_destroys_asks_first_and_without_a_terminal_wants_a_flag() {
         assert!(answer.stderr.contains("--yes"), "{answer:?}");
     }
     assert_eq!(host.json(&["queue", "list"])[0]["queued"], 1);
+    host.run(&["dlq", "purge", "--yes"])
+        .assert(2, "no ID and no filter is given\nhint: --all");
+    host.run(&["dlq", "purge", "--all", "--queue", "q", "--yes"])
+        .assert(2, "--all excludes ids and filters");
+    assert_eq!(host.json(&["dlq", "purge", "--all", "--yes"])["purged"], 0);
 }
 
 #[test]
@@ -188,6 +235,10 @@ fn what_is_not_there_is_said_with_the_nearest_that_is() {
         .assert(1, "no envelope has this id");
     host.run(&["dlq", "show", id])
         .assert(1, "is no dead letter");
+    for verb in ["list", "replay"] {
+        host.run(&["dlq", verb, "--cursor", id])
+            .assert(1, "there is none with the id");
+    }
 }
 
 #[test]

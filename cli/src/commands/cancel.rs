@@ -6,6 +6,7 @@ use stem_core::control::Command;
 use stem_core::ids::EnvelopeId;
 use stem_core::lookup;
 use stem_core::queues::{CancelMode, Cancelling};
+use stem_core::state::State;
 use stem_core::stores::Stores;
 
 use crate::arguments::Ids;
@@ -36,7 +37,7 @@ struct Answer {
 /// Cancels each envelope; exit 1 where one is unknown.
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let ids = args.ids.some("cancel")?;
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let mode = if args.now {
         CancelMode::Now
     } else {
@@ -84,6 +85,9 @@ impl std::fmt::Display for Answer {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match (&self.state, self.cancelled) {
             (None, false) => write!(f, "{}: unknown", self.id),
+            (Some(state), false) if state == State::Cancelled.as_str() => {
+                write!(f, "{}: was cancelled already", self.id)
+            }
             (Some(state), false) => write!(f, "{}: has {state} already", self.id),
             (Some(state), true) if state == "running" => {
                 write!(f, "{}: its worker was told to end it", self.id)

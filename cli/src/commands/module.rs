@@ -44,7 +44,7 @@ pub struct RemoveArgs {
 
 /// Looks after modules.
 pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let output = &invocation.output;
     let deployments = stores.modules.deployments().await?;
     match verb {
@@ -191,9 +191,17 @@ async fn remove(
             deployed::listed(&waiting)
         ));
     }
+    let mut deed = names.join(", ");
+    if !lost.is_empty() {
+        let lost: Vec<&str> = lost.iter().map(TaskName::as_str).collect();
+        deed.push_str(&format!(
+            ", after which these tasks are not deployed: {}",
+            lost.join(", ")
+        ));
+    }
     let mut removed = 0;
     if !consent.dry_run {
-        consent.obtain(&format!("remove {}", names.join(", ")))?;
+        consent.obtain(&format!("remove {deed}"))?;
         for one in found {
             removed += usize::from(stores.modules.remove(&one.name, one.version).await?);
         }
@@ -204,7 +212,8 @@ async fn remove(
     }
     if output.is_json {
         return output.json(&serde_json::json!({
-            "versions": names, "removed": removed, "waiting_by_task": waiting, "dry_run": consent.dry_run,
+            "versions": names, "removed": removed, "undeployed": lost,
+            "waiting_by_task": waiting, "dry_run": consent.dry_run,
         }));
     }
     let verb = if consent.dry_run {
@@ -212,5 +221,5 @@ async fn remove(
     } else {
         "removed"
     };
-    output.line(format!("{verb} {}", names.join(", ")))
+    output.line(format!("{verb} {deed}"))
 }

@@ -45,7 +45,12 @@ pub struct PurgeArgs {
 
 /// Looks after queues.
 pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    // A queue may be paused before anything lies in it.
+    let lifetime = match verb {
+        Verb::Pause(_) => Lifetime::Shared,
+        Verb::List | Verb::Show(_) | Verb::Resume(_) | Verb::Purge(_) => Lifetime::Existing,
+    };
+    let stores = invocation.open_stores(lifetime).await?;
     let desk = Desk {
         stores: &stores,
         invocation,

@@ -37,7 +37,7 @@ pub struct Args {
 
 /// Shows one envelope.
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let output = &invocation.output;
     let id = args.id.get();
     let found = if args.wait {

@@ -28,7 +28,7 @@ pub enum Verb {
 /// Shows the stores in force.
 pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
     let Verb::Info = verb;
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let output = &invocation.output;
     let servers = describe(&stores, invocation).await?;
     let queues = stores.queues.queues().await?;

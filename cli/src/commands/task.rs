@@ -25,7 +25,7 @@ pub enum Verb {
 
 /// Shows tasks.
 pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let output = &invocation.output;
     let deployments = stores.modules.deployments().await?;
     match verb {

@@ -151,6 +151,9 @@ pub enum PolicyError {
     },
 }
 
+/// Addresses of a task have 32 bits.
+const MOST_MEMORY: ByteSize = ByteSize::mib(4 << 10);
+
 type Apply = fn(&mut TaskPolicy, &str) -> Result<(), String>;
 type Show = fn(&TaskPolicy) -> String;
 
@@ -208,12 +211,12 @@ const SETTINGS: [(&str, Apply, Show); 15] = [
     ),
     (
         "memory-limit",
-        |p, v| set(&mut p.limits.memory, v.parse()),
+        |p, v| set(&mut p.limits.memory, memory(v)),
         |p| p.limits.memory.to_string(),
     ),
     (
         "fuel-limit",
-        |p, v| set(&mut p.limits.fuel, v.parse().map(Some)),
+        |p, v| set(&mut p.limits.fuel, between(v, 1, u64::MAX).map(Some)),
         |p| shown(p.limits.fuel),
     ),
     (
@@ -287,6 +290,15 @@ fn factor(text: &str) -> Result<f64, String> {
     }
 }
 
+fn memory(text: &str) -> Result<ByteSize, String> {
+    match text.parse::<ByteSize>() {
+        Ok(size) if size > MOST_MEMORY => {
+            Err(format!("no task can address more than {MOST_MEMORY}"))
+        }
+        other => other.map_err(|error| error.to_string()),
+    }
+}
+
 fn positive(text: &str) -> Result<Duration, String> {
     match parse_duration(text) {
         Ok(Duration::ZERO) => Err("a time limit is longer than zero".to_owned()),
@@ -344,6 +356,9 @@ mod tests {
             ("max-attempts", "0"),
             ("retry-factor", "0.5"),
             ("hard-time-limit", "0s"),
+            ("memory-limit", "5GiB"),
+            ("fuel-limit", "0"),
+            ("fuel-limit", "x"),
         ] {
             assert!(
                 matches!(policy.set(key, value), Err(PolicyError::BadValue { .. })),

@@ -11,6 +11,7 @@ use stem_core::ids::EnvelopeId;
 use stem_core::stores::Stores;
 
 use crate::arguments::OneId;
+use crate::errors::Failure;
 use crate::invocation::Invocation;
 use crate::output::{Columns, Output, ago, harmless};
 use crate::progress;
@@ -34,7 +35,7 @@ pub enum Verb {
     /// Put dead letters back into their queues, oldest first; attempts start again
     Replay(ChangeArgs),
     /// Remove dead letters for ever
-    Purge(ChangeArgs),
+    Purge(PurgeArgs),
 }
 
 /// Which part of which list
@@ -55,15 +56,44 @@ pub struct ChangeArgs {
     consent: Consent,
 }
 
+/// Which dead letters are lost for ever, and how sure that is
+#[derive(Debug, clap::Args)]
+pub struct PurgeArgs {
+    /// Every dead letter there is
+    #[arg(long)]
+    all: bool,
+    #[command(flatten)]
+    which: ChangeArgs,
+}
+
 /// Looks after dead letters.
 pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let output = &invocation.output;
     match verb {
         Verb::List(args) => list(&args, &stores, output).await,
         Verb::Show(id) => show::run(id.get(), &stores, output).await,
         Verb::Replay(args) => change(Change::Replay, &args, &stores, output).await,
-        Verb::Purge(args) => change(Change::Purge, &args, &stores, output).await,
+        Verb::Purge(args) => {
+            args.check()?;
+            change(Change::Purge, &args.which, &stores, output).await
+        }
+    }
+}
+
+impl PurgeArgs {
+    /// A filter that was forgotten must not cost every dead letter.
+    fn check(&self) -> Result<()> {
+        let is_everything = self.which.selection.is_everything();
+        let is_meant = self.all || self.which.consent.dry_run;
+        let problem = match (self.all, is_everything) {
+            (true, false) => "--all excludes ids and filters",
+            (false, true) if !is_meant => "no ID and no filter is given",
+            _ => return Ok(()),
+        };
+        Err(Failure::usage("purge dead letters", problem)
+            .hint("--all means every dead letter; --dry-run counts them")
+            .into())
     }
 }
 
@@ -73,6 +103,7 @@ async fn list(args: &ListArgs, stores: &Stores, output: &Output) -> Result<()> {
         limit: args.paging.limit.unwrap_or(DEFAULT_PAGE),
         is_oldest_first: false,
     };
+    args.paging.check(stores, "list").await?;
     let now = stores.clock.now();
     let letters = stores
         .dead_letters

@@ -69,20 +69,46 @@ impl Filter {
     }
 }
 
+impl Paging {
+    /// Refuses a cursor that stands nowhere: what comes after it is unknown.
+    pub async fn check(&self, stores: &Stores, verb: &str) -> Result<()> {
+        let Some(cursor) = self.cursor else {
+            return Ok(());
+        };
+        match stores.dead_letters.show(&[cursor]).await?.as_slice() {
+            [Some(_)] => Ok(()),
+            _ => {
+                let problem = format!("there is none with the id {cursor} of --cursor (any more)");
+                Err(Failure::not_found(format!("{verb} dead letters"), problem).into())
+            }
+        }
+    }
+}
+
 impl Selection {
     /// Whether the ids were named one by one.
     pub fn is_by_id(&self) -> bool {
         !self.ids.all().is_empty()
     }
 
+    /// Whether nothing is said that leaves a dead letter out.
+    pub fn is_everything(&self) -> bool {
+        !self.is_by_id() && self.is_unfiltered()
+    }
+
+    fn is_unfiltered(&self) -> bool {
+        self.filter.is_empty() && self.paging.limit.is_none() && self.paging.cursor.is_none()
+    }
+
     /// The ids that are meant, oldest first. They are read before anything changes: an envelope that is replayed and
     /// dies again meanwhile is not met twice.
     pub async fn ids(&self, stores: &Stores, verb: &str) -> Result<Vec<EnvelopeId>> {
         if !self.is_by_id() {
+            self.paging.check(stores, verb).await?;
             return self.matching(stores).await;
         }
         let attempted = format!("{verb} dead letters");
-        if !self.filter.is_empty() || self.paging.limit.is_some() || self.paging.cursor.is_some() {
+        if !self.is_unfiltered() {
             let problem = "ids and filters exclude each other";
             return Err(Failure::usage(attempted, problem).into());
         }

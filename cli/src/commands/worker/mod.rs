@@ -34,7 +34,7 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
 }
 
 async fn list(invocation: &Invocation) -> Result<()> {
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(Lifetime::Existing).await?;
     let workers = stores.control.workers().await?;
     let output = &invocation.output;
     let columns = Columns {
