@@ -21,6 +21,8 @@ use crate::wakeups::Work;
 impl Broker for Store {
     async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
         let (mut state, now) = self.locked();
+        // What is due joined its lane before what is published now (B7).
+        state.shelves.promote(now);
         let publish = |publication| state.publish(publication, now);
         let published = publications.iter().map(publish).collect();
         self.room.work.ring();
@@ -157,6 +159,9 @@ impl Shelves {
     /// Puts an envelope where its settlement says. Whatever it is, its worker was not lost (B5).
     fn shelve(&mut self, entry: Entry, settling: &Settling, now: Timestamp) {
         let entry = Entry { losses: 0, ..entry };
+        let is_cancelled = entry.cancelled.is_some();
+        // What was cancelled meanwhile waits for nothing: its next delivery ends it (W7).
+        let due = |delay| if is_cancelled { now } else { now + delay };
         match settling.settlement {
             Settlement::Ack => self.forget(&entry, now),
             Settlement::Retry(delay) => {
@@ -166,7 +171,7 @@ impl Shelves {
                     faults: 0,
                     ..entry
                 };
-                self.hold(entry, now + delay, true);
+                self.hold(entry, due(delay), true);
             }
             Settlement::Snooze(delay) => {
                 let snoozes = entry.snoozes + 1;
@@ -175,7 +180,7 @@ impl Shelves {
                     faults: 0,
                     ..entry
                 };
-                self.hold(entry, now + delay, false);
+                self.hold(entry, due(delay), false);
             }
             Settlement::DeadLetter(reason) => {
                 let error = settling.error.clone();
@@ -195,7 +200,7 @@ impl Shelves {
             }),
             Settlement::ReleaseAfterFault(delay) => {
                 let faults = entry.faults + 1;
-                self.hold(Entry { faults, ..entry }, now + delay, false);
+                self.hold(Entry { faults, ..entry }, due(delay), false);
             }
         }
     }

@@ -43,6 +43,8 @@ impl DeadLetters for Store {
 
     async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
         let (mut state, now) = self.locked();
+        // What is due joined its lane before (B7).
+        state.shelves.promote(now);
         let replay = |id: &EnvelopeId| state.shelves.replay(*id, now).is_some();
         let replayed = ids.iter().map(replay).collect();
         self.room.work.ring();

@@ -25,6 +25,11 @@ pub trait Fixture: Send + Sync {
     /// Lets this time pass on the store's clock: moves it, or waits for as long.
     async fn pass(&self, time: Duration);
 
+    /// The same once somebody waits on the store's clock; where time really passes, that is soon enough anyway.
+    async fn pass_for_who_waits(&self, time: Duration) {
+        self.pass(time).await;
+    }
+
     /// A lease, or a delay, that the suites let pass; 100–300 ms where they really wait for it.
     fn lease(&self) -> Duration;
 }
@@ -75,6 +80,10 @@ impl<B: Fixture, R: Fixture> Fixture for Joined<B, R> {
 
     async fn pass(&self, time: Duration) {
         self.broker.pass(time).await;
+    }
+
+    async fn pass_for_who_waits(&self, time: Duration) {
+        self.broker.pass_for_who_waits(time).await;
     }
 
     fn lease(&self) -> Duration {

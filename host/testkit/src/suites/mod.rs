@@ -124,6 +124,7 @@ macro_rules! each_promise {
                 a_released_envelope_stays_in_its_lane,
                 what_comes_back_later_joins_at_the_end,
                 a_delayed_envelope_joins_at_the_end_when_it_falls_due,
+                what_has_fallen_due_goes_before_what_comes_after,
                 what_falls_due_earlier_goes_first,
                 a_retried_envelope_stays_in_its_lane,
             }

@@ -124,6 +124,20 @@ pub async fn a_delayed_envelope_joins_at_the_end_when_it_falls_due(fixture: &dyn
     assert_eq!(here.claim_ids(2).await, [early, late]);
 }
 
+/// B7: the end of the lane is where it was when the envelope fell due, whether anybody claimed since or not.
+pub async fn what_has_fallen_due_goes_before_what_comes_after(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let dead = here.bury(&publication()).await;
+    let late = here.add(&delayed(fixture.lease())).await;
+    fixture.pass(fixture.lease()).await;
+    let fresh = here.add(&publication()).await;
+    assert_eq!(here.claim_ids(3).await, [late, fresh]);
+    let late = here.add(&delayed(fixture.lease())).await;
+    fixture.pass(fixture.lease()).await;
+    here.replay(&[dead]).await;
+    assert_eq!(here.claim_ids(3).await, [late, dead]);
+}
+
 /// B6, B7
 pub async fn what_falls_due_earlier_goes_first(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;

@@ -54,7 +54,7 @@ pub async fn a_delayed_envelope_wakes_a_waiting_worker_when_it_falls_due(fixture
             let due = here.stores.clock.now() + fixture.lease();
             here.add(&delayed(fixture.lease())).await;
             let waiting = there.next_delivery(&mut *wakeups);
-            let (delivery, ()) = join!(waiting, fixture.pass(fixture.lease()));
+            let (delivery, ()) = join!(waiting, fixture.pass_for_who_waits(fixture.lease()));
             assert!(delivery.claimed_at >= due);
             there.settle(&delivery, Settlement::Ack).await;
         }
@@ -69,7 +69,7 @@ pub async fn a_lease_that_ends_is_found_by_a_waiting_worker(fixture: &dyn Fixtur
     here.claim_for(fixture.lease()).await;
     let mut wakeups = there.work().await;
     let waiting = within(RESCUED, there.next_delivery(&mut *wakeups));
-    let (delivery, ()) = join!(waiting, fixture.pass(fixture.lease()));
+    let (delivery, ()) = join!(waiting, fixture.pass_for_who_waits(fixture.lease()));
     assert_eq!((delivery.receipt.id, delivery.losses), (id, 1));
 }
 
