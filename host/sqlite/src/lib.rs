@@ -1,10 +1,12 @@
 //! The embedded stores in one SQLite file: every seam behind one handle, for many processes at once.
 //!
-//! One thread writes and commits whatever has queued up in one transaction; two others read beside it. Processes take
+//! One thread writes and commits whatever has queued up in one transaction; one beside it moves the log into the
+//! database, and two read. Processes take
 //! turns through a file lock and wake each other through a watched folder beside the database.
 #![forbid(unsafe_code)]
 
 mod broker;
+mod checkpoint;
 mod claim;
 mod control;
 mod dead_letters;

@@ -8,6 +8,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use stem_core::names::Namespace;
 use stem_core::store_error::StoreErrorKind;
 
+use crate::checkpoint;
 use crate::problem::{Problem, Stepped};
 use crate::store::Synchronous;
 
@@ -21,9 +22,8 @@ const SCHEMA: &str = include_str!("schema/v1.sql");
 const BUSY: Duration = Duration::from_secs(30);
 /// All statements of the store are kept prepared.
 const STATEMENTS: usize = 256;
-/// Pages of the log that are written before they are moved into the database: 16 MiB.
-const LOG_PAGES: i64 = 4_096;
-const LOG_BYTES: i64 = LOG_PAGES * 4_096;
+/// What is kept of the log's file when it is begun anew.
+const LOG_BYTES: i64 = checkpoint::LONGEST as i64 * 4_096;
 /// KiB of pages that a connection keeps in memory. A commit may look at all of them, and the system keeps the rest.
 const CACHE_KIB: i64 = 4_096;
 
@@ -37,9 +37,15 @@ pub(crate) fn writer(path: &Path, synchronous: Synchronous) -> Stepped<Connectio
     }
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", synchronous.pragma())?;
-    connection.pragma_update(None, "wal_autocheckpoint", LOG_PAGES)?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
     check_version(&connection)?;
+    Ok(connection)
+}
+
+/// The connection that moves the log of such a writer into the database.
+pub(crate) fn beside(path: &Path, synchronous: Synchronous) -> Stepped<Connection> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "synchronous", synchronous.pragma())?;
     Ok(connection)
 }
 

@@ -13,6 +13,7 @@ use stem_core::store_error::{StoreError, StoreErrorKind};
 use stem_core::units::ByteSize;
 use tokio::sync::watch;
 
+use crate::checkpoint;
 use crate::claim;
 use crate::location::{self, Location, Reserve};
 use crate::open;
@@ -163,12 +164,15 @@ impl Shared {
         };
         let turnstile = Turnstile::open(&folder).map_err(threads)?;
         let turn = turnstile.take()?;
-        let connection = open::writer(path, options.synchronous)?;
+        let mut connection = open::writer(path, options.synchronous)?;
         let namespace = open::namespace(&connection, &options.namespace)?;
+        let beside = open::beside(path, options.synchronous)?;
+        let checkpoints = checkpoint::start(&mut connection, beside)?.map_err(threads)?;
         drop(turn);
         let wake = Arc::new(Wake::open(&folder).map_err(threads)?);
         let desk = Desk {
             connection,
+            checkpoints,
             namespace,
             clock: Arc::clone(&options.clock),
             turnstile,

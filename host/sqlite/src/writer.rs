@@ -134,6 +134,7 @@ impl Drop for Writer {
 /// What the writing thread works with.
 pub(crate) struct Desk {
     pub(crate) connection: Connection,
+    pub(crate) checkpoints: JoinHandle<()>,
     pub(crate) namespace: i64,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) turnstile: Turnstile,
@@ -159,6 +160,8 @@ impl Desk {
             self.carry_out(group);
         }
         open::close(self.connection);
+        // A panic of that thread has left a longer log, and nothing else.
+        let _ = self.checkpoints.join();
     }
 
     fn carry_out(&self, mut group: Vec<Box<dyn Job>>) {
