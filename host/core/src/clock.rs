@@ -82,6 +82,9 @@ pub trait Clock: Send + Sync + fmt::Debug {
 
     /// Returns when `now()` has reached `at`.
     async fn sleep_until(&self, at: Timestamp);
+
+    /// Returns when so much time has passed, whatever becomes of `now()`.
+    async fn sleep(&self, time: Duration);
 }
 
 /// The clock of this machine.
@@ -130,6 +133,15 @@ impl Clock for SystemClock {
             tokio::time::sleep(left.min(Duration::from_secs(60))).await;
         }
     }
+
+    async fn sleep(&self, time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+}
+
+/// Whole milliseconds; the most there are where they do not fit.
+pub fn in_millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Durations in stored and printed forms: whole milliseconds, in a field whose name says `_ms`.
@@ -140,7 +152,7 @@ pub mod millis {
 
     /// Writes whole milliseconds.
     pub fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX))
+        serializer.serialize_u64(super::in_millis(*duration))
     }
 
     /// Reads whole milliseconds.

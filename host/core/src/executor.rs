@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::watch;
@@ -120,6 +121,9 @@ pub trait AttemptContext: Send + Sync {
     /// Publishes how far the attempt has come; only the newest is kept.
     fn progress(&self, fraction: f64, note: String);
 
+    /// Takes note that the guest could have run on, and waited so long for a core.
+    fn waited(&self, _time: Duration) {}
+
     /// What an earlier attempt saved.
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError>;
 
@@ -139,6 +143,9 @@ pub enum CheckpointError {
     /// The store cannot be reached.
     #[error("the store cannot be reached: {0}")]
     Unavailable(String),
+    /// Something else; the message says what.
+    #[error("{0}")]
+    Other(String),
 }
 
 /// Tells a running attempt to stop.

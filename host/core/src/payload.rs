@@ -3,6 +3,7 @@
 use std::io::Read;
 
 use bytes::Bytes;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 
 use crate::units::ByteSize;
@@ -16,6 +17,8 @@ pub const DEFAULT_PAYLOAD_LIMIT: ByteSize = ByteSize::mib(1);
 /// What an envelope may weigh beyond its payload.
 pub const ENVELOPE_OVERHEAD: ByteSize = ByteSize::kib(64);
 
+/// Bytes of a media type that are taken.
+const LONGEST_MEDIA_TYPE: usize = 255;
 const COMPRESS_FROM: usize = 4 << 10;
 const COMPRESSION_LEVEL: i32 = 3;
 
@@ -42,31 +45,70 @@ impl Payload {
         Self::new(JSON, value.to_string().into_bytes())
     }
 
+    /// What the media type says about the body.
+    pub fn format(&self) -> Format {
+        Format::of(&self.content_type)
+    }
+
     /// Whether the media type is JSON: `application/json` or any `+json`, whatever its parameters.
     pub fn is_json(&self) -> bool {
         is_json(&self.content_type)
     }
 
+    /// Whether the content type could be a media type at all.
+    pub fn has_media_type(&self) -> bool {
+        let is_plain = |byte| matches!(byte, b' '..=b'~');
+        self.content_type.len() <= LONGEST_MEDIA_TYPE && self.content_type.bytes().all(is_plain)
+    }
+
     /// Whether the body is what the media type says, for the types that the host can check.
     pub fn is_well_formed(&self) -> bool {
-        match essence(&self.content_type) {
-            MSGPACK => rmp_serde::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok(),
-            _ if self.is_json() => {
-                serde_json::from_slice::<serde::de::IgnoredAny>(&self.body).is_ok()
-            }
-            _ => true,
+        match self.format() {
+            Format::Json => serde_json::from_slice::<IgnoredAny>(&self.body).is_ok(),
+            Format::MessagePack => is_one_value(&self.body),
+            Format::Text | Format::Other => true,
+        }
+    }
+}
+
+/// What a body is, as far as the host and the SDKs can read it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// `application/json`, and any `+json`.
+    Json,
+    /// `application/msgpack`, by whichever of its names.
+    MessagePack,
+    /// Any `text/…`.
+    Text,
+    /// Bytes.
+    Other,
+}
+
+impl Format {
+    /// What this media type says; parameters and case say nothing.
+    pub fn of(content_type: &str) -> Self {
+        let essence = content_type.split(';').next().unwrap_or_default();
+        let essence = essence.trim_ascii().to_ascii_lowercase();
+        match essence.as_str() {
+            MSGPACK | "application/vnd.msgpack" | "application/x-msgpack" => Self::MessagePack,
+            JSON => Self::Json,
+            other if other.ends_with("+json") => Self::Json,
+            other if other.starts_with("text/") => Self::Text,
+            _ => Self::Other,
         }
     }
 }
 
 /// Whether this media type is JSON.
 pub fn is_json(content_type: &str) -> bool {
-    let essence = essence(content_type);
-    essence == JSON || essence.ends_with("+json")
+    Format::of(content_type) == Format::Json
 }
 
-fn essence(content_type: &str) -> &str {
-    content_type.split(';').next().unwrap_or_default().trim()
+/// Whether these bytes are one MessagePack value, and nothing after it.
+fn is_one_value(body: &[u8]) -> bool {
+    let mut rest = body;
+    let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+    IgnoredAny::deserialize(&mut decoder).is_ok() && rest.is_empty()
 }
 
 /// How a stored body is encoded.
@@ -189,7 +231,9 @@ mod tests {
     fn a_body_that_is_not_its_media_type_is_found() {
         assert!(Payload::new(JSON, r#"{"a":1}"#).is_well_formed());
         assert!(!Payload::new("application/problem+json; charset=utf-8", "{").is_well_formed());
-        assert!(!Payload::new(MSGPACK, vec![0xc1]).is_well_formed());
+        assert!(!Payload::new("application/X-MsgPack", vec![0xc1]).is_well_formed());
+        assert!(Payload::new(MSGPACK, vec![0x01]).is_well_formed());
+        assert!(!Payload::new(MSGPACK, vec![0x01, 0x02]).is_well_formed());
         assert!(Payload::new("image/png", vec![0xc1]).is_well_formed());
     }
 }

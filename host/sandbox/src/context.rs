@@ -49,6 +49,18 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// Lets others run: tokio's own yield goes behind whatever else is ready, so that a guest that spins starves nobody.
+    pub(crate) fn give_way(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (watch, context) = (Arc::clone(&self.watch), Arc::clone(&self.context));
+        async move {
+            let before = watch.elapsed();
+            tokio::task::yield_now().await;
+            context.waited(watch.elapsed().saturating_sub(before));
+        }
+    }
+}
+
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
@@ -153,6 +165,7 @@ impl From<CheckpointError> for context::StoreError {
             CheckpointError::TooLarge(limit) => Self::TooLarge(limit),
             CheckpointError::LeaseLost => Self::LeaseLost,
             CheckpointError::Unavailable(why) => Self::Unavailable(why),
+            CheckpointError::Other(why) => Self::Other(why),
         }
     }
 }

@@ -103,10 +103,9 @@ fn armed(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Sto
     store.set_epoch_deadline(NEXT_EPOCH);
     store.epoch_deadline_callback(|store| match store.data().watch.verdict() {
         Some(ended) => Err(wasmtime::Error::new(ended)),
-        // Tokio's own yield goes behind whatever else is ready, so that a guest that spins starves nobody.
         None => Ok(UpdateDeadline::YieldCustom(
             NEXT_EPOCH,
-            Box::pin(tokio::task::yield_now()),
+            Box::pin(store.data().give_way()),
         )),
     });
     store.set_hostcall_fuel(held::CALL_BYTES.saturating_add(limits.output.as_usize()));
@@ -127,6 +126,10 @@ async fn bounded<T>(
     let mut over: Option<Pin<Box<dyn Future<Output = Ended> + Send + '_>>> = None;
     poll_fn(|context| {
         cpu.resume();
+        // What has ended while it waited for a core is not run again.
+        if let Some(ended) = over.as_ref().and_then(|_| watch.verdict()) {
+            return Poll::Ready(Err(wasmtime::Error::new(ended)));
+        }
         if let Poll::Ready(returned) = call.as_mut().poll(context) {
             return Poll::Ready(returned);
         }

@@ -55,6 +55,10 @@ impl Clock for ManualClock {
         let reached = elapsed.wait_for(|elapsed| Self::START + *elapsed >= at);
         reached.await.expect("the clock holds the sender");
     }
+
+    async fn sleep(&self, time: Duration) {
+        self.sleep_until(self.now() + time).await;
+    }
 }
 
 /// Counts a sleep for as long as it lasts, also where it is given up.

@@ -21,18 +21,19 @@ use stem_core::broker::{Delivery, Settling};
 use stem_core::clock::Clock;
 use stem_core::envelope::Envelope;
 use stem_core::executor::{
-    AttemptFacts, Execution, Executor, Program, Resolution, Run, StopSignal,
+    AttemptFacts, Execution, Executor, Program, Resolution, Run, Stop, StopReason, StopSignal,
 };
 use stem_core::ids::Digest;
 use stem_core::names::WorkerName;
 use stem_core::outcome::{
     Failure, FailureKind, Interruption, MAX_SNOOZES, Outcome, Standing, settle,
 };
-use stem_core::payload::Payload;
 use stem_core::policy::TaskPolicy;
 use stem_core::result_store::{Fence, ResultStore};
+use stem_core::retry::RetryPolicy;
 use stem_core::units::ByteSize;
 
+use crate::congestion::Waits;
 use crate::context::Context;
 use crate::progress::ProgressBoard;
 use crate::report;
@@ -46,6 +47,7 @@ pub(crate) struct Desk {
     pub(crate) progress: Arc<ProgressBoard>,
     pub(crate) max_deliveries: u32,
     pub(crate) payload_limit: ByteSize,
+    pub(crate) waits: Arc<Waits>,
 }
 
 /// One attempt, and what becomes known of it on its way.
@@ -72,27 +74,45 @@ pub(crate) async fn run(
     claimed: Duration,
     stop: StopSignal,
 ) -> Settling {
+    let started = desk.clock.monotonic();
+    desk.waits.note(started.saturating_sub(claimed));
     let mut attempt = Attempt {
         desk,
         delivery,
         claimed,
-        started: desk.clock.monotonic(),
+        started,
         envelope: None,
         policy: TaskPolicy::default(),
         module: None,
         has_run: false,
     };
+    let told = stop.clone();
     let lived = AssertUnwindSafe(attempt.live(stop)).catch_unwind().await;
-    let execution = lived.unwrap_or_else(|panic| {
-        Execution::ended(fault(format!(
-            "the host panicked: {}",
-            panic_message(panic.as_ref())
-        )))
-    });
-    if let Outcome::Interrupted(Interruption::HostFault(problem)) = &execution.outcome {
-        tracing::error!(id = %delivery.receipt.id, task = %delivery.task, problem, "an attempt failed on our side");
+    let execution = lived.unwrap_or_else(|panic| Execution::ended(panicked(panic.as_ref())));
+    let conclude = AssertUnwindSafe(|| attempt.conclude(heed(execution, &told)));
+    std::panic::catch_unwind(conclude).unwrap_or_else(|panic| {
+        let outcome = panicked(panic.as_ref());
+        attempt.tell_fault(&outcome);
+        let retry = RetryPolicy::default();
+        Settling {
+            receipt: delivery.receipt,
+            settlement: settle(&outcome, &attempt.standing(), &retry, 0.0).0,
+            error: None,
+            report: None,
+        }
+    })
+}
+
+/// A cancelled envelope is cancelled however its attempt ended, unless it has succeeded (W7).
+fn heed(mut execution: Execution, told: &StopSignal) -> Execution {
+    let is_cancelled = matches!(
+        *told.borrow(),
+        Stop::Asked(StopReason::Cancelled) | Stop::Now(StopReason::Cancelled)
+    );
+    if is_cancelled && !matches!(execution.outcome, Outcome::Succeeded(_)) {
+        execution.outcome = Outcome::Cancelled;
     }
-    attempt.conclude(execution)
+    execution
 }
 
 impl Attempt<'_> {
@@ -108,116 +128,98 @@ impl Attempt<'_> {
     }
 
     async fn make_ready(&mut self, stop: StopSignal) -> Result<(Arc<dyn Program>, Run), Outcome> {
-        let envelope = self.open()?;
-        self.envelope = Some(envelope.clone());
-        self.check_still_wanted(&envelope)?;
-        let program = self.resolve(&envelope).await?;
+        self.open()?;
+        let program = self.resolve().await?;
         self.policy = program.task().policy.clone();
         self.module = Some(program.digest());
-        let payload = envelope
-            .payload
-            .unpack(self.desk.payload_limit)
-            .map_err(|error| {
-                Outcome::Failed(Failure::permanent(
-                    FailureKind::InvalidPayload,
-                    error.to_string(),
-                ))
-            })?;
+        let run = self.prepare(stop)?;
         self.has_run = true;
-        Ok((program, self.prepare(envelope, payload, stop)))
+        Ok((program, run))
     }
 
-    /// Step 1: the envelope, unless there is none that could be run.
-    fn open(&self) -> Result<Envelope, Outcome> {
-        let envelope = Envelope::decode(&self.delivery.bytes).map_err(|error| {
-            Outcome::Failed(Failure::permanent(FailureKind::Undecodable, chain(&error)))
-        })?;
-        if self.delivery.losses < self.desk.max_deliveries {
-            return Ok(envelope);
-        }
-        let message = format!(
-            "its worker was lost {} times in a row",
-            self.delivery.losses
-        );
-        Err(Outcome::Failed(Failure::permanent(
-            FailureKind::Poison,
-            message,
-        )))
-    }
-
-    /// Step 1, continued: whether it is to be run at all.
-    fn check_still_wanted(&self, envelope: &Envelope) -> Result<(), Outcome> {
+    /// Step 1: the envelope, unless it is not to be run.
+    fn open(&mut self) -> Result<(), Outcome> {
+        let decoded = Envelope::decode(&self.delivery.bytes);
+        let undecodable = decoded.as_ref().err().map(chain);
+        self.envelope = decoded.ok();
         if self.delivery.is_cancelled {
             return Err(Outcome::Cancelled);
         }
-        match envelope.expires_at {
+        if let Some(problem) = undecodable {
+            return Err(rejected(FailureKind::Undecodable, problem));
+        }
+        let losses = self.delivery.losses;
+        if losses >= self.desk.max_deliveries {
+            let message = format!("its worker was lost {losses} times in a row");
+            return Err(rejected(FailureKind::Poison, message));
+        }
+        match self.envelope().expires_at {
             Some(expiry) if expiry <= self.delivery.claimed_at => Err(Outcome::Expired),
             _ => Ok(()),
         }
     }
 
+    fn envelope(&self) -> &Envelope {
+        let opened = self.envelope.as_ref();
+        opened.expect("nothing comes after an envelope that was not opened")
+    }
+
     /// Step 2.
-    async fn resolve(&self, envelope: &Envelope) -> Result<Arc<dyn Program>, Outcome> {
-        match self
-            .desk
-            .executor
-            .resolve(&envelope.task, envelope.module)
-            .await
-        {
+    async fn resolve(&self) -> Result<Arc<dyn Program>, Outcome> {
+        let (executor, envelope) = (&self.desk.executor, self.envelope());
+        match executor.resolve(&envelope.task, envelope.module).await {
             Ok(Resolution::Ready(program)) => Ok(program),
             Ok(Resolution::Refused(failure)) => Err(Outcome::Failed(failure)),
             Err(error) => Err(fault(chain(&error))),
         }
     }
 
-    /// Step 4: what the executor is given.
-    fn prepare(&self, envelope: Envelope, payload: Payload, stop: StopSignal) -> Run {
+    /// Step 3, and what the executor is given for step 4.
+    fn prepare(&self, stop: StopSignal) -> Result<Run, Outcome> {
+        let envelope = self.envelope();
+        let unpacked = envelope.payload.unpack(self.desk.payload_limit);
+        let payload =
+            unpacked.map_err(|error| rejected(FailureKind::InvalidPayload, error.to_string()))?;
         let own = &self.policy.limits;
         let limits = match &envelope.limits {
             Some(asked) => own.tightened_by(asked),
             None => own.clone(),
         };
-        let context = Arc::new(Context::new(self.fence(), self.desk));
-        Run {
-            facts: self.facts(envelope),
+        Ok(Run {
+            facts: self.facts(),
             payload,
             limits,
             stop,
-            context,
-        }
+            context: Arc::new(Context::new(self.fence(), self.desk)),
+        })
     }
 
-    fn facts(&self, envelope: Envelope) -> AttemptFacts {
+    fn facts(&self) -> AttemptFacts {
+        let envelope = self.envelope();
         let lineage = envelope.lineage.iter();
         let ids = lineage.flat_map(|line| [("root", line.root), ("parent", line.parent)]);
         AttemptFacts {
             id: envelope.id,
-            task: envelope.task,
+            task: envelope.task.clone(),
             queue: self.delivery.queue.clone(),
             number: self.delivery.attempts + 1,
             max_attempts: self.max_attempts(),
             delivery: self.delivery.receipt.delivery,
             enqueued_at: envelope.enqueued_at,
             attributes: ids.map(|(name, id)| (name, id.to_string())).collect(),
-            headers: envelope.headers,
+            headers: envelope.headers.clone(),
         }
     }
 
     /// Steps 5 and 6.
     fn conclude(&self, execution: Execution) -> Settling {
-        let standing = Standing {
-            attempts: self.delivery.attempts,
-            max_attempts: self.max_attempts(),
-            snoozes: self.delivery.snoozes,
-            max_snoozes: MAX_SNOOZES,
-            faults: self.delivery.faults,
-        };
+        self.tell_fault(&execution.outcome);
         let own = self
             .envelope
             .as_ref()
             .and_then(|envelope| envelope.retry.as_ref());
         let retry = own.unwrap_or(&self.policy.retry);
-        let (settlement, end) = settle(&execution.outcome, &standing, retry, rand::random());
+        let (settlement, end) = settle(&execution.outcome, &self.standing(), retry, rand::random());
         let report = report::of(self, execution, settlement, end);
         let error = report.end.as_ref().and_then(|end| end.error.clone());
         Settling {
@@ -225,6 +227,23 @@ impl Attempt<'_> {
             settlement,
             error,
             report: Some(report),
+        }
+    }
+
+    fn standing(&self) -> Standing {
+        Standing {
+            attempts: self.delivery.attempts,
+            max_attempts: self.max_attempts(),
+            snoozes: self.delivery.snoozes,
+            max_snoozes: MAX_SNOOZES,
+            faults: self.delivery.faults,
+        }
+    }
+
+    fn tell_fault(&self, outcome: &Outcome) {
+        if let Outcome::Interrupted(Interruption::HostFault(problem)) = outcome {
+            let Delivery { receipt, task, .. } = self.delivery;
+            tracing::error!(id = %receipt.id, %task, problem, "an attempt failed on our side");
         }
     }
 
@@ -247,20 +266,25 @@ impl Attempt<'_> {
     }
 }
 
+fn rejected(kind: FailureKind, message: String) -> Outcome {
+    Outcome::Failed(Failure::permanent(kind, message))
+}
+
 fn fault(problem: String) -> Outcome {
     Outcome::Interrupted(Interruption::HostFault(problem))
 }
 
 /// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+fn chain(error: &(impl std::error::Error + ?Sized)) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> &str {
+fn panicked(panic: &(dyn std::any::Any + Send)) -> Outcome {
     let text = panic.downcast_ref::<&str>().copied();
-    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message")
+    let message = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    let message = message.unwrap_or("no message");
+    fault(format!("the host panicked: {message}"))
 }
 
 #[cfg(test)]

@@ -1,14 +1,16 @@
 //! What becomes of a delivery, outcome by outcome: the memory store, a scripted executor, a clock that stands still.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use async_trait::async_trait;
 use bytes::Bytes;
 use stem_core::broker::Receipt;
-use stem_core::executor::Stop;
+use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
 use stem_core::names::{Namespace, QueueName, TaskName};
-use stem_core::outcome::{DeadReason, Settlement};
-use stem_core::payload::StoredPayload;
+use stem_core::outcome::{DeadReason, Limit, Settlement};
+use stem_core::payload::{Payload, StoredPayload};
 use stem_core::record::{OutcomeWord, Report};
 use stem_core::state::EndState;
 use stem_testkit::clock::ManualClock;
@@ -26,6 +28,7 @@ fn desk(executor: ScriptedExecutor) -> Desk {
         executor: Arc::new(executor),
         results: stem_memory::Store::new(namespace, clock),
         progress: Arc::default(),
+        waits: Arc::default(),
         max_deliveries: 5,
         payload_limit: ByteSize::mib(1),
     }
@@ -67,7 +70,15 @@ fn delivery(envelope: &Envelope) -> Delivery {
 }
 
 async fn settled(executor: ScriptedExecutor, delivery: &Delivery) -> (Settlement, Report) {
-    let (_stop, signal) = watch::channel(Stop::No);
+    settled_when_told(Stop::No, executor, delivery).await
+}
+
+async fn settled_when_told(
+    stop: Stop,
+    executor: ScriptedExecutor,
+    delivery: &Delivery,
+) -> (Settlement, Report) {
+    let (_stop, signal) = watch::channel(stop);
     let settling = run(&desk(executor), delivery, Duration::ZERO, signal).await;
     assert_eq!(settling.receipt, delivery.receipt);
     (
@@ -133,6 +144,7 @@ async fn an_envelope_whose_worker_was_lost_too_often_is_poison_and_never_runs() 
         settled(ScriptedExecutor::new().on("t", [Step::echo()]), &lost).await;
     assert_eq!(settlement, Settlement::DeadLetter(DeadReason::Poison));
     assert_eq!(report.attempt, None);
+    assert_eq!(report.enqueued_at, Some(ManualClock::START));
 }
 
 /// W7, B16: cancelled and expired envelopes end without running, by the store's clock.
@@ -155,6 +167,65 @@ async fn what_is_no_longer_wanted_never_runs() {
         assert_eq!((settlement, ended(&report)), (Settlement::Ack, Some(end)));
         assert_eq!(report.attempt, None);
     }
+}
+
+/// W7: being cancelled goes before everything else that would end an envelope without running it.
+#[tokio::test]
+async fn a_cancelled_envelope_is_no_dead_letter() {
+    let lost = Delivery {
+        losses: 5,
+        ..delivery(&envelope())
+    };
+    for delivery in [lost, delivery_of(Bytes::from_static(b"garbage"))] {
+        let cancelled = Delivery {
+            is_cancelled: true,
+            ..delivery
+        };
+        let (settlement, report) = settled(ScriptedExecutor::new(), &cancelled).await;
+        let end = Some(EndState::Cancelled);
+        assert_eq!((settlement, ended(&report)), (Settlement::Ack, end));
+    }
+}
+
+fn over_time() -> Outcome {
+    let kind = FailureKind::Limit {
+        limit: Limit::HardTime,
+        allowed: 1,
+        used: 2,
+    };
+    Outcome::Failed(Failure::retryable(kind, "too long"))
+}
+
+/// W7: a guest that does not listen cannot keep its envelope from being cancelled.
+#[tokio::test]
+async fn what_was_cancelled_while_it_ran_is_cancelled_however_its_attempt_ended() {
+    let snoozing = Step::end(Outcome::Snoozed(Duration::from_secs(1)));
+    let rejecting = Failure::permanent(FailureKind::InvalidOutput, "none");
+    let rejecting = Step::end(Outcome::Failed(rejecting));
+    for step in [
+        Step::end(over_time()),
+        rejecting,
+        snoozing,
+        Step::fault("x"),
+    ] {
+        for stop in [Stop::Asked, Stop::Now] {
+            let executor = ScriptedExecutor::new().on("t", [step.clone()]);
+            let told = stop(StopReason::Cancelled);
+            let (settlement, report) =
+                settled_when_told(told, executor, &delivery(&envelope())).await;
+            let end = Some(EndState::Cancelled);
+            assert_eq!((settlement, ended(&report)), (Settlement::Ack, end));
+        }
+    }
+}
+
+/// W7
+#[tokio::test]
+async fn what_succeeds_although_it_was_cancelled_has_succeeded() {
+    let executor = ScriptedExecutor::new().on("t", [Step::echo()]);
+    let told = Stop::Asked(StopReason::Cancelled);
+    let (_, report) = settled_when_told(told, executor, &delivery(&envelope())).await;
+    assert_eq!(ended(&report), Some(EndState::Succeeded));
 }
 
 /// S4
@@ -204,6 +275,59 @@ async fn our_own_failures_are_released_uncharged() {
             Some(stem_core::record::AttemptError::HostFault { .. })
         ));
     }
+}
+
+/// A clock that breaks when it is read again.
+#[derive(Debug, Default)]
+struct Broken(AtomicBool);
+
+#[async_trait]
+impl Clock for Broken {
+    fn now(&self) -> Timestamp {
+        ManualClock::START
+    }
+
+    fn monotonic(&self) -> Duration {
+        assert!(!self.0.swap(true, Ordering::SeqCst), "the clock is broken");
+        Duration::ZERO
+    }
+
+    async fn sleep_until(&self, _: Timestamp) {}
+
+    async fn sleep(&self, _: Duration) {}
+}
+
+/// W3: also where what is to be said of the attempt cannot be made up.
+#[tokio::test]
+async fn a_panic_after_the_attempt_gives_its_envelope_back() {
+    let executor = ScriptedExecutor::new().on("t", [Step::echo()]);
+    let desk = Desk {
+        clock: Arc::new(Broken::default()),
+        ..desk(executor)
+    };
+    let (_stop, signal) = watch::channel(Stop::No);
+    let delivery = delivery(&envelope());
+    let settling = run(&desk, &delivery, Duration::ZERO, signal).await;
+    let fault = Settlement::ReleaseAfterFault(Duration::from_secs(1));
+    assert_eq!((settling.settlement, settling.report), (fault, None));
+}
+
+/// B5: whoever finds it among the dead letters is told why.
+#[tokio::test]
+async fn an_envelope_that_snoozes_too_often_says_so() {
+    let tired = Delivery {
+        snoozes: MAX_SNOOZES,
+        ..delivery(&envelope())
+    };
+    let step = Step::end(Outcome::Snoozed(Duration::from_secs(1)));
+    let (settlement, report) = settled(ScriptedExecutor::new().on("t", [step]), &tired).await;
+    let reason = DeadReason::SnoozesExhausted;
+    assert_eq!(settlement, Settlement::DeadLetter(reason));
+    let error = report.end.and_then(|end| end.error).expect("an error");
+    assert_eq!(
+        error.message,
+        "the task put itself off more than 1000 times"
+    );
 }
 
 /// E3: what a payload unpacks to is bounded.

@@ -1,6 +1,7 @@
 //! What a running guest can ask of the host: progress and checkpoints, fenced by its delivery (R1).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use stem_core::clock::Clock;
@@ -12,6 +13,7 @@ use stem_core::store_error::StoreError;
 use stem_core::units::ByteSize;
 
 use crate::attempt::Desk;
+use crate::congestion::Waits;
 use crate::progress::ProgressBoard;
 
 pub(crate) struct Context {
@@ -19,6 +21,7 @@ pub(crate) struct Context {
     clock: Arc<dyn Clock>,
     results: Arc<dyn ResultStore>,
     progress: Arc<ProgressBoard>,
+    waits: Arc<Waits>,
     limit: ByteSize,
 }
 
@@ -29,6 +32,7 @@ impl Context {
             clock: Arc::clone(&desk.clock),
             results: Arc::clone(&desk.results),
             progress: Arc::clone(&desk.progress),
+            waits: Arc::clone(&desk.waits),
             limit: desk.payload_limit,
         }
     }
@@ -37,11 +41,6 @@ impl Context {
 #[async_trait]
 impl AttemptContext for Context {
     fn progress(&self, fraction: f64, note: String) {
-        let fraction = if fraction.is_finite() {
-            fraction.clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
         self.progress.post(
             self.fence,
             Progress {
@@ -52,12 +51,16 @@ impl AttemptContext for Context {
         );
     }
 
+    fn waited(&self, wait: Duration) {
+        self.waits.note(wait);
+    }
+
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
         let stored = self
             .results
             .load_checkpoint(self.fence.id)
             .await
-            .map_err(unavailable)?;
+            .map_err(refused)?;
         let unpack = |stored: StoredPayload| {
             stored
                 .unpack(self.limit)
@@ -70,19 +73,32 @@ impl AttemptContext for Context {
         if checkpoint.body.len() > self.limit.as_usize() {
             return Err(CheckpointError::TooLarge(self.limit.0));
         }
+        if !checkpoint.has_media_type() {
+            let problem = "the checkpoint's content type is no media type";
+            return Err(CheckpointError::Other(problem.to_owned()));
+        }
         let stored = StoredPayload::pack(checkpoint);
         let saved = self.results.save_checkpoint(&self.fence, &stored).await;
-        match saved.map_err(unavailable)? {
+        match saved.map_err(refused)? {
             Reported::Written => Ok(()),
             Reported::Stale => Err(CheckpointError::LeaseLost),
         }
     }
 }
 
+/// What the guest is told: where the store lies, and what it says, is the operator's business.
 #[expect(
     clippy::needless_pass_by_value,
     reason = "the shape that map_err takes"
 )]
-fn unavailable(error: StoreError) -> CheckpointError {
-    CheckpointError::Unavailable(error.to_string())
+fn refused(error: StoreError) -> CheckpointError {
+    tracing::warn!(%error, "a checkpoint was not kept, or not found");
+    match error.is_transient() {
+        true => CheckpointError::Unavailable("try again later".to_owned()),
+        false => CheckpointError::Other("the store refused it".to_owned()),
+    }
 }
+
+#[cfg(test)]
+#[path = "context_tests.rs"]
+mod tests;

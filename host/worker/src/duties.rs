@@ -9,7 +9,7 @@ use stem_core::control::{Command, Control};
 use stem_core::executor::Executor;
 use stem_core::store_error::StoreError;
 use stem_core::upkeep::Upkeep;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::attempt::Desk;
@@ -41,6 +41,7 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
     duties.spawn(congestion::watch(
         Arc::clone(worker.guests()),
         Arc::clone(clock),
+        Arc::clone(&worker.desk().waits),
         congested,
     ));
     duties.spawn(renew(
@@ -49,10 +50,15 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
         Arc::clone(clock),
         worker.options().lease,
     ));
+    let changed = Arc::new(Notify::new());
+    duties.spawn(refresh(
+        Arc::clone(&worker.desk().executor),
+        Arc::clone(&changed),
+    ));
     duties.spawn(obey(
         Arc::clone(&stores.control),
         Arc::clone(worker.leases()),
-        Arc::clone(&worker.desk().executor),
+        changed,
     ));
     duties.spawn(publish_progress(Arc::clone(worker.desk())));
     for upkeep in &stores.upkeep {
@@ -61,7 +67,7 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
     duties
 }
 
-/// Renews every third of a lease, whatever the guests do (B3).
+/// Renews every third of a lease, whatever the guests do (B3); what fails is tried again well before the lease ends.
 async fn renew(
     broker: Arc<dyn Broker>,
     leases: Arc<Leases>,
@@ -69,42 +75,50 @@ async fn renew(
     lease: Duration,
 ) {
     loop {
-        clock.sleep_until(clock.now() + lease / 3).await;
-        leases.renew(broker.as_ref(), lease).await;
+        clock.sleep(lease / 3).await;
+        let mut backoff = Backoff::new(lease / 100, lease / 10);
+        while let Err(error) = leases.renew(broker.as_ref(), lease).await {
+            tracing::warn!(%error, leases = leases.count(), "leases were not renewed: trying again");
+            backoff.pause().await;
+        }
     }
 }
 
 /// Carries out the commands that reach this worker.
-async fn obey(control: Arc<dyn Control>, leases: Arc<Leases>, executor: Arc<dyn Executor>) {
+async fn obey(control: Arc<dyn Control>, leases: Arc<Leases>, changed: Arc<Notify>) {
     let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
     loop {
-        if let Err(error) = obey_until_it_fails(control.as_ref(), &leases, executor.as_ref()).await
-        {
+        let heard = listen(control.as_ref(), &mut backoff, |command| match command {
+            Command::Cancel { id, mode } => leases.cancel(id, mode),
+            Command::DeploymentsChanged => changed.notify_one(),
+        });
+        if let Err(error) = heard.await {
             tracing::warn!(%error, "listening for commands failed: trying again");
         }
         backoff.pause().await;
     }
 }
 
-async fn obey_until_it_fails(
+/// Hears commands until that fails.
+async fn listen(
     control: &dyn Control,
-    leases: &Leases,
-    executor: &dyn Executor,
+    backoff: &mut Backoff,
+    heed: impl Fn(Command),
 ) -> Result<(), StoreError> {
     let mut commands = control.listen().await?;
     loop {
-        for command in commands.next().await? {
-            match command {
-                Command::Cancel { id, mode } => leases.cancel(id, mode),
-                Command::DeploymentsChanged => refresh(executor).await,
-            }
-        }
+        commands.next().await?.into_iter().for_each(&heed);
+        backoff.reset();
     }
 }
 
-async fn refresh(executor: &dyn Executor) {
-    if let Err(error) = executor.refresh().await {
-        tracing::warn!(%error, "deployments were not read: they will be within 2 s");
+/// Looks for new deployments when it is told to. They are compiled meanwhile, and commands do not wait for that.
+async fn refresh(executor: Arc<dyn Executor>, changed: Arc<Notify>) {
+    loop {
+        changed.notified().await;
+        if let Err(error) = executor.refresh().await {
+            tracing::warn!(%error, "deployments were not read: they will be within 2 s");
+        }
     }
 }
 

@@ -74,11 +74,8 @@ pub(crate) async fn beat(control: Arc<dyn Control>, clock: Arc<dyn Clock>, pulse
 
 /// Resident memory of this process, where the system tells it as Linux does; zero elsewhere.
 fn resident_memory() -> u64 {
-    const PAGE: u64 = 4 << 10;
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
-    let pages = statm
-        .split_whitespace()
-        .nth(1)
-        .and_then(|pages| pages.parse::<u64>().ok());
-    pages.unwrap_or(0) * PAGE
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
 }

@@ -8,6 +8,7 @@ use stem_core::broker::{Broker, Receipt, Renewal};
 use stem_core::executor::{Stop, StopReason, StopSignal};
 use stem_core::ids::EnvelopeId;
 use stem_core::queues::CancelMode;
+use stem_core::store_error::StoreError;
 use tokio::sync::watch;
 
 /// Every delivery in hand, from its claim until it is settled.
@@ -49,20 +50,19 @@ impl Leases {
     }
 
     /// Renews every lease once, and stops the attempts whose lease was lost or whose envelope was cancelled.
-    pub(crate) async fn renew(&self, broker: &dyn Broker, lease: Duration) {
+    pub(crate) async fn renew(
+        &self,
+        broker: &dyn Broker,
+        lease: Duration,
+    ) -> Result<(), StoreError> {
         let receipts: Vec<Receipt> = self.lock().keys().copied().collect();
         if receipts.is_empty() {
-            return;
+            return Ok(());
         }
-        match broker.renew(&receipts, lease).await {
-            Ok(renewals) => receipts
-                .iter()
-                .zip(renewals)
-                .for_each(|(receipt, renewal)| self.heed(receipt, renewal)),
-            Err(error) => {
-                tracing::warn!(%error, leases = receipts.len(), "leases were not renewed")
-            }
-        }
+        let renewals = broker.renew(&receipts, lease).await?;
+        let pairs = receipts.iter().zip(renewals);
+        pairs.for_each(|(receipt, renewal)| self.heed(receipt, renewal));
+        Ok(())
     }
 
     fn heed(&self, receipt: &Receipt, renewal: Renewal) {

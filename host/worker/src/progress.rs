@@ -8,7 +8,7 @@ use stem_core::ids::EnvelopeId;
 use stem_core::record::Progress;
 use stem_core::result_store::{Fence, ResultStore};
 
-/// Progress is seen within a second: half of that is ours.
+/// Progress is seen within a second: a quarter of that is ours.
 pub(crate) const FLUSH_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Guests may report progress in a tight loop: only the newest of each attempt waits here to be written.
@@ -32,16 +32,10 @@ impl ProgressBoard {
         }
     }
 
-    /// Writes what waits of one attempt, before its end is recorded.
-    pub(crate) async fn finish(&self, id: EnvelopeId, results: &dyn ResultStore) {
-        let last = self
-            .pending
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .remove(&id);
-        if let Some((fence, progress)) = last {
-            write(results, &fence, &progress).await;
-        }
+    /// Forgets what waits of an attempt that has ended: an ended record shows no progress (R5).
+    pub(crate) fn forget(&self, id: EnvelopeId) {
+        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
+        pending.remove(&id);
     }
 }
 

@@ -1,6 +1,7 @@
 //! A worker: claims for its free slots, starts attempts, and winds up in order (W2, W5).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -30,6 +31,8 @@ pub const SLOTS_PER_CORE: usize = 32;
 const GATHERING: Duration = Duration::from_millis(1);
 /// How long what was ended by force may take to be settled.
 const LAST_SETTLEMENTS: Duration = Duration::from_secs(5);
+/// How long a claim may take to be answered after a worker was told to end at once.
+const LAST_ANSWER: Duration = Duration::from_secs(1);
 
 /// How a worker runs.
 #[derive(Debug, Clone)]
@@ -117,6 +120,7 @@ impl Worker {
             progress: Arc::new(ProgressBoard::default()),
             max_deliveries: options.max_deliveries,
             payload_limit: options.payload_limit,
+            waits: Arc::default(),
         };
         Ok(Self {
             guests: Arc::new(Guests::start(options.threads)?),
@@ -150,8 +154,7 @@ impl Worker {
         claimed.map(|()| self.summary())
     }
 
-    /// Claims until the worker is told to stop. A claim is never given up half-way: what it has leased must be started,
-    /// so that it is released in order and its worker does not count as lost.
+    /// Claims until the worker is told to stop.
     async fn claim(
         &self,
         ended: &mpsc::Sender<Settling>,
@@ -169,7 +172,11 @@ impl Worker {
                 free = self.room(is_deep, &mut congestion) => free,
             };
             let wanted = free.num_permits();
-            let claimed = self.claim_once(&queues, wanted).await?;
+            let claim = self.claim_once(&queues, wanted);
+            let Some(claimed) = self.answered(claim, &mut shutdown).await else {
+                return Ok(());
+            };
+            let claimed = claimed?;
             let is_failed = claimed.is_none();
             let claimed = claimed.unwrap_or_default();
             queues.rotate_left(1);
@@ -185,6 +192,30 @@ impl Worker {
                 () = std::future::ready(()), if is_deep => {}
             }
         }
+    }
+
+    /// The answer of a claim. A stop reaches what runs at once, and waits for the answer: what was leased must be
+    /// started, so that it is released in order and its worker does not count as lost.
+    async fn answered<T>(
+        &self,
+        claim: impl Future<Output = T>,
+        shutdown: &mut watch::Receiver<Shutdown>,
+    ) -> Option<T> {
+        let mut claim = pin!(claim);
+        tokio::select! {
+            biased;
+            answer = &mut claim => return Some(answer),
+            () = told(shutdown, Shutdown::Graceful) => {}
+        }
+        self.leases.stop_all(Stop::Asked(StopReason::Shutdown));
+        tokio::select! {
+            biased;
+            answer = &mut claim => return Some(answer),
+            () = tokio::time::sleep(self.options.grace) => {}
+            () = told(shutdown, Shutdown::Now) => {}
+        }
+        self.leases.stop_all(Stop::Now(StopReason::Shutdown));
+        tokio::time::timeout(LAST_ANSWER, claim).await.ok()
     }
 
     /// Free slots that guests have cores for (B2, W2).
@@ -257,9 +288,7 @@ impl Worker {
             self.guests.spawn(async move {
                 let settling = attempt::run(&desk, &delivery, claimed, stop).await;
                 counts.count_report(settling.report.as_ref());
-                desk.progress
-                    .finish(settling.receipt.id, desk.results.as_ref())
-                    .await;
+                desk.progress.forget(settling.receipt.id);
                 // The settler lives until every attempt has sent its settlement.
                 let _ = ended.send(settling).await;
                 drop(slot);
@@ -325,10 +354,12 @@ async fn pause(backoff: &mut Backoff, work: &mut dyn Wakeups, is_failed: bool) {
     if is_failed {
         return backoff.pause().await;
     }
-    backoff.reset();
-    if let Err(error) = work.next().await {
-        tracing::warn!(%error, "waiting for work failed: trying again");
-        backoff.pause().await;
+    match work.next().await {
+        Ok(()) => backoff.reset(),
+        Err(error) => {
+            tracing::warn!(%error, "waiting for work failed: trying again");
+            backoff.pause().await;
+        }
     }
 }
 

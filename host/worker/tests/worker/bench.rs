@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use stem_core::client::{Client, Request};
 use stem_core::clock::Clock;
+use stem_core::control::Command;
 use stem_core::ids::EnvelopeId;
 use stem_core::lookup::{Lookup, look_up, wait};
 use stem_core::names::{Namespace, QueueName, TaskName, WorkerName};
 use stem_core::payload::Payload;
-use stem_core::queues::{EnvelopeStatus, Place};
+use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
 use stem_core::state::State;
 use stem_core::stores::Stores;
 use stem_testkit::clock::ManualClock;
@@ -18,7 +19,7 @@ use stem_worker::{Options, Shutdown, Summary, Worker};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::rig::{Rig, Rigged};
+use crate::rig::{Rig, Rigged, RiggedExecutor};
 
 /// A worker, what it works on, and what stops it.
 pub struct Bench {
@@ -47,15 +48,19 @@ impl Bench {
         let mut stores = Stores::on_one(store, clock.clone());
         stores.broker = Arc::new(Rigged {
             broker: stores.broker,
-            rig,
+            rig: rig.clone(),
         });
         let executor = Arc::new(executor);
+        let rigged = Arc::new(RiggedExecutor {
+            executor: Arc::clone(&executor),
+            rig,
+        });
         let name = WorkerName::new("w1").expect("a name");
         let mut options = Options::new(name, "here", vec![QueueName::new("q").expect("a name")]);
         options.slots = 4;
         adjust(&mut options);
         let (shutdown, told) = watch::channel(Shutdown::No);
-        let worker = Worker::new(stores.clone(), executor.clone(), options).expect("threads start");
+        let worker = Worker::new(stores.clone(), rigged, options).expect("threads start");
         let running = tokio::runtime::Handle::current()
             .spawn(async move { worker.run(told).await.expect("the store stays") });
         Self {
@@ -113,6 +118,18 @@ impl Bench {
             panic!("it runs, and is not {status:?}");
         };
         until.since(self.clock.now())
+    }
+
+    /// Cancels an envelope, and tells the worker.
+    pub async fn cancel(&self, id: EnvelopeId, mode: CancelMode) {
+        let cancelled = self.stores.queues.cancel(&[id], mode).await;
+        cancelled.expect("the store answers");
+        self.tell(Command::Cancel { id, mode }).await;
+    }
+
+    pub async fn tell(&self, command: Command) {
+        let told = self.stores.control.broadcast(&command).await;
+        told.expect("the store answers");
     }
 
     pub async fn stop(self, how: Shutdown) -> Summary {

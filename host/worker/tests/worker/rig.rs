@@ -1,6 +1,7 @@
-//! A broker that a test holds back or makes fail.
+//! A broker and an executor that a test holds back or makes fail.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -8,9 +9,11 @@ use stem_core::broker::{
     Broker, Capabilities, Claim, Delivery, Publication, Published, Receipt, Renewal, Settled,
     Settling, Wakeups,
 };
-use stem_core::names::QueueName;
+use stem_core::executor::{Executor, ExecutorError, Resolution};
+use stem_core::ids::Digest;
+use stem_core::names::{QueueName, TaskName};
 use stem_core::store_error::{StoreError, StoreErrorKind};
-use stem_testkit::executor::Gate;
+use stem_testkit::executor::{Gate, ScriptedExecutor};
 
 /// A call that can be made to fail.
 pub enum Call<'a> {
@@ -24,6 +27,9 @@ type Fault = Arc<dyn Fn(Call<'_>) -> Option<StoreErrorKind> + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Rig {
     claims: Option<Gate>,
+    /// Whether the first claim has gone, where that one is not held back.
+    first: Option<Arc<AtomicBool>>,
+    refreshes: Option<Gate>,
     fault: Option<Fault>,
 }
 
@@ -36,6 +42,23 @@ impl Rig {
         }
     }
 
+    /// The same for all but the first claim that finds something.
+    pub fn holding_later_claims(gate: &Gate) -> Self {
+        let claimed = Arc::new(AtomicBool::new(false));
+        Self {
+            first: Some(claimed),
+            ..Self::holding_claims(gate)
+        }
+    }
+
+    /// Refreshes are answered when the gate is open.
+    pub fn holding_refreshes(gate: &Gate) -> Self {
+        Self {
+            refreshes: Some(gate.clone()),
+            ..Self::default()
+        }
+    }
+
     /// Calls fail as this function says.
     pub fn failing(
         fault: impl Fn(Call<'_>) -> Option<StoreErrorKind> + Send + Sync + 'static,
@@ -44,6 +67,11 @@ impl Rig {
             fault: Some(Arc::new(fault)),
             ..Self::default()
         }
+    }
+
+    fn is_first(&self) -> bool {
+        let gone = self.first.as_ref();
+        gone.is_some_and(|gone| !gone.swap(true, Ordering::SeqCst))
     }
 
     fn check(&self, call: Call<'_>) -> Result<(), StoreError> {
@@ -69,6 +97,7 @@ impl Broker for Rigged {
         let claimed = self.broker.claim(claim).await?;
         if let Some(gate) = &self.rig.claims
             && !claimed.is_empty()
+            && !self.rig.is_first()
         {
             gate.passed().await;
         }
@@ -91,5 +120,29 @@ impl Broker for Rigged {
 
     fn capabilities(&self) -> Capabilities {
         self.broker.capabilities()
+    }
+}
+
+pub struct RiggedExecutor {
+    pub executor: Arc<ScriptedExecutor>,
+    pub rig: Rig,
+}
+
+#[async_trait]
+impl Executor for RiggedExecutor {
+    async fn resolve(
+        &self,
+        task: &TaskName,
+        pinned: Option<Digest>,
+    ) -> Result<Resolution, ExecutorError> {
+        self.executor.resolve(task, pinned).await
+    }
+
+    async fn refresh(&self) -> Result<(), ExecutorError> {
+        self.executor.refresh().await?;
+        if let Some(gate) = &self.rig.refreshes {
+            gate.passed().await;
+        }
+        Ok(())
     }
 }

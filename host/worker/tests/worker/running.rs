@@ -1,10 +1,12 @@
 //! What a worker does while it runs: slots, leases, retries, heartbeats, deployments.
 
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use stem_core::broker::Settling;
 use stem_core::control::Command;
+use stem_core::executor::{Execution, Run};
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::{Failure, FailureKind, Outcome};
 use stem_core::policy::TaskPolicy;
@@ -78,6 +80,65 @@ async fn a_task_that_outlasts_its_lease_keeps_it() {
     );
 }
 
+/// B3: a renewal that fails is tried again long before the next one is due.
+#[tokio::test]
+async fn a_renewal_that_fails_is_tried_again() {
+    let failures = AtomicU32::new(3);
+    let rig = Rig::failing(move |call| match call {
+        Call::Renew => failures
+            .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
+            .map_or(None, |_| Some(StoreErrorKind::Unavailable)),
+        Call::Settle(_) => None,
+    });
+    let bench = Bench::start_rigged(rig, script([Step::until_ended()]), |_| {}).await;
+    let id = bench.enqueue(1).await[0];
+    bench.executor.started(1).await;
+    bench.clock.asleep(2).await;
+    bench.clock.advance(Duration::from_secs(5));
+    let renewed = async {
+        while bench.lease_left(id).await < Duration::from_secs(15) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, renewed).await.expect("renewed");
+}
+
+/// A guest that says that it waits for a core, again and again, until the gate is open.
+fn crowded(gate: &Gate) -> Step {
+    let crowded = |run: Run, gate: Gate| async move {
+        while futures::poll!(std::pin::pin!(gate.passed())).is_pending() {
+            run.context.waited(Duration::from_millis(101));
+            tokio::task::yield_now().await;
+        }
+        Ok(Execution::ended(Outcome::Cancelled))
+    };
+    let gate = gate.clone();
+    Step::call(move |run| crowded(run, gate.clone()))
+}
+
+/// W2: when guests wait more than 100 ms for a core the worker claims no more until they do not.
+#[tokio::test]
+async fn a_worker_whose_guests_wait_for_a_core_claims_no_more_until_they_do_not() {
+    let gate = Gate::closed();
+    let script = script([crowded(&gate), Step::echo()]);
+    let bench = Bench::start(script, |options| options.threads = 2).await;
+    bench.enqueue(1).await;
+    let claiming_ends = async {
+        loop {
+            let id = bench.enqueue(1).await[0];
+            let soon = Duration::from_millis(300);
+            if tokio::time::timeout(soon, bench.end(id)).await.is_err() {
+                return id;
+            }
+        }
+    };
+    let unclaimed = tokio::time::timeout(BOUND, claiming_ends).await;
+    let unclaimed = unclaimed.expect("it claims no more");
+    assert_eq!(bench.state(unclaimed).await, State::Queued);
+    gate.open();
+    assert_eq!(bench.end(unclaimed).await.state, State::Succeeded);
+}
+
 /// W4, B6
 #[tokio::test]
 async fn a_failed_attempt_is_followed_by_another_when_its_delay_is_over() {
@@ -130,13 +191,7 @@ async fn a_command_makes_the_executor_look_for_deployments() {
     let bench = Bench::start(script([Step::echo()]), |_| {}).await;
     bench.end(bench.enqueue(1).await[0]).await;
     bench.clock.asleep(2).await;
-    let command = Command::DeploymentsChanged;
-    bench
-        .stores
-        .control
-        .broadcast(&command)
-        .await
-        .expect("the store answers");
+    bench.tell(Command::DeploymentsChanged).await;
     let looked = async {
         while bench.executor.refreshes() == 0 {
             tokio::task::yield_now().await;

@@ -101,7 +101,65 @@ async fn a_draining_worker_stops_when_nothing_is_left() {
     );
 }
 
+/// W5: a store that does not answer keeps nobody from being asked to stop.
+#[tokio::test]
+async fn a_shutdown_asks_what_runs_also_while_a_claim_is_not_answered() {
+    let gate = Gate::closed();
+    let script = script([Step::until_asked()]);
+    let bench = Bench::start_rigged(Rig::holding_later_claims(&gate), script, |_| {}).await;
+    let first = bench.enqueue(1).await[0];
+    bench.executor.started(1).await;
+    let second = bench.enqueue(1).await[0];
+    while bench.state(second).await != State::Running {
+        tokio::task::yield_now().await;
+    }
+    bench.shutdown.send_replace(Shutdown::Graceful);
+    let released = async {
+        while bench.state(first).await != State::Queued {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(BOUND, released).await.expect("asked");
+}
+
+/// W5: nor from being ended by a second signal, and the worker with it.
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_a_claim_that_is_never_answered() {
+    let gate = Gate::closed();
+    let script = script([Step::until_ended()]);
+    let bench = Bench::start_rigged(Rig::holding_later_claims(&gate), script, |_| {}).await;
+    let first = bench.enqueue(1).await[0];
+    bench.executor.started(1).await;
+    let second = bench.enqueue(1).await[0];
+    while bench.state(second).await != State::Running {
+        tokio::task::yield_now().await;
+    }
+    let stores = bench.stores.clone();
+    bench.shutdown.send_replace(Shutdown::Graceful);
+    bench.stop(Shutdown::Now).await;
+    let lookup = look_up(&stores, first).await;
+    let lookup = lookup.expect("the store answers").expect("it is known");
+    assert_eq!(lookup.state, State::Queued);
+}
+
 // === cancelling ===
+
+/// W7: commands are heard while modules are compiled.
+#[tokio::test]
+async fn a_cancelling_does_not_wait_for_new_deployments() {
+    let gate = Gate::closed();
+    let rig = Rig::holding_refreshes(&gate);
+    let bench = Bench::start_rigged(rig, script([Step::until_asked()]), |_| {}).await;
+    let id = bench.enqueue(1).await[0];
+    bench.executor.started(1).await;
+    bench.clock.asleep(2).await;
+    bench.tell(Command::DeploymentsChanged).await;
+    while bench.executor.refreshes() == 0 {
+        tokio::task::yield_now().await;
+    }
+    bench.cancel(id, CancelMode::Ask).await;
+    assert_eq!(bench.end(id).await.state, State::Cancelled);
+}
 
 /// W7
 #[tokio::test]
@@ -109,20 +167,7 @@ async fn a_cancelled_envelope_that_runs_is_stopped_by_command() {
     let bench = Bench::start(script([Step::until_asked()]), |_| {}).await;
     let id = bench.enqueue(1).await[0];
     bench.executor.started(1).await;
-    let mode = CancelMode::Ask;
-    bench
-        .stores
-        .queues
-        .cancel(&[id], mode)
-        .await
-        .expect("the store answers");
-    let command = Command::Cancel { id, mode };
-    bench
-        .stores
-        .control
-        .broadcast(&command)
-        .await
-        .expect("the store answers");
+    bench.cancel(id, CancelMode::Ask).await;
     assert_eq!(bench.end(id).await.state, State::Cancelled);
 }
 

@@ -1,0 +1,49 @@
+//! What a guest is told when its checkpoint is not kept.
+
+use stem_core::names::Namespace;
+use stem_core::store_error::StoreErrorKind;
+use stem_testkit::builders::first_fence;
+use stem_testkit::clock::ManualClock;
+
+use super::*;
+
+fn context() -> Context {
+    let clock = ManualClock::shared();
+    let namespace = Namespace::new("test").expect("a name");
+    Context {
+        fence: first_fence(),
+        clock: Arc::clone(&clock) as _,
+        results: stem_memory::Store::new(namespace, clock),
+        progress: Arc::default(),
+        waits: Arc::default(),
+        limit: ByteSize(10),
+    }
+}
+
+/// E3: nothing goes past the limit as a media type.
+#[tokio::test]
+async fn a_checkpoint_with_a_content_type_that_is_none_is_refused() {
+    let saved = |content_type: String| async {
+        let checkpoint = Payload::new(content_type, "1");
+        context().save_checkpoint(checkpoint).await
+    };
+    assert_eq!(saved("text/plain".to_owned()).await, Ok(()));
+    for bad in ["x".repeat(256), "text/\u{1b}[2J".to_owned()] {
+        assert!(matches!(saved(bad).await, Err(CheckpointError::Other(_))));
+    }
+}
+
+#[test]
+fn a_guest_is_not_told_where_the_store_lies() {
+    let error = |kind| refused(StoreError::new(kind, "save", "/srv/stem.db"));
+    let away = error(StoreErrorKind::Unavailable);
+    assert_eq!(
+        away,
+        CheckpointError::Unavailable("try again later".to_owned())
+    );
+    let damaged = error(StoreErrorKind::Unreadable);
+    assert_eq!(
+        damaged,
+        CheckpointError::Other("the store refused it".to_owned())
+    );
+}
