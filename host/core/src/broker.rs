@@ -32,7 +32,8 @@ pub trait Broker: Send + Sync {
     /// derived id is remembered changes nothing and says so (B15).
     async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError>;
 
-    /// Leases at most `limit` envelopes: those whose lease has ended first, then the heads of the lanes (B2, B3, B7).
+    /// Leases at most `limit` envelopes: what is due and what was lost goes back into its lane first, then the heads of
+    /// the lanes are taken (B2, B3, B7).
     async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError>;
 
     /// Prolongs leases from now on; never makes a second copy (B3).

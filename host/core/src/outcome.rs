@@ -287,6 +287,16 @@ pub enum Settlement {
     ReleaseAfterFault(Duration),
 }
 
+impl Settlement {
+    /// How long it holds the envelope back.
+    pub fn delay(self) -> Duration {
+        match self {
+            Self::Retry(delay) | Self::Snooze(delay) | Self::ReleaseAfterFault(delay) => delay,
+            Self::Ack | Self::DeadLetter(_) | Self::Release => Duration::ZERO,
+        }
+    }
+}
+
 /// What `settle` needs to know beside the outcome.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Standing {

@@ -105,6 +105,16 @@ pub enum Place {
 }
 
 impl EnvelopeStatus {
+    /// As it stands at this time: what has fallen due, or was lost by its worker, is ready, whether a claim has put it
+    /// back into its lane yet or not.
+    pub fn at(self, now: Timestamp) -> Self {
+        let place = match self.place {
+            Place::Held { until, .. } | Place::Leased { until, .. } if until <= now => Place::Ready,
+            place => place,
+        };
+        Self { place, ..self }
+    }
+
     /// The state that this shows.
     pub fn state(&self) -> State {
         match self.place {

@@ -5,17 +5,21 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::envelope::Envelope;
 use crate::ids::{Digest, EnvelopeId};
 use crate::names::{QueueName, TaskName, WorkerName};
 use crate::outcome::{DeadReason, Failure};
 use crate::payload::StoredPayload;
+use crate::policy::TaskPolicy;
+use crate::queues::EnvelopeStatus;
 use crate::state::EndState;
 
-/// How long a record keeps only its id, generation and end state, where its task keeps no value (R4).
+/// How long the record of an end is kept where its task keeps no value: it says what ended, where, when and how (R4).
 pub const TOMBSTONE_RETENTION: Duration = Duration::from_secs(3_600);
 /// How long a dead letter and its record are kept (B10, R4).
 pub const DEAD_LETTER_RETENTION: Duration = Duration::from_secs(7 * 24 * 3_600);
-/// How long the record of an envelope that has not ended is kept after its last change.
+/// How long the record of an envelope that has not ended is kept after its last change, or after the time until which
+/// it is held.
 pub const LIVE_RECORD_RETENTION: Duration = Duration::from_secs(30 * 24 * 3_600);
 
 /// What the result store keeps of an envelope.
@@ -241,13 +245,41 @@ pub struct Report {
     pub attempt: Option<AttemptRecord>,
     /// The end of the envelope, if this is it.
     pub end: Option<End>,
-    /// How long the record is kept from now on.
+    /// How long the record is kept from now on, as far as that is the task's to say: see [`kept_for`].
     pub retention: Duration,
 }
 
 impl Report {
     /// The end of an envelope that was cancelled or purged before a worker had it.
-    pub fn cancelled(status: &crate::queues::EnvelopeStatus, at: Timestamp) -> Self {
+    pub fn cancelled(status: &EnvelopeStatus, at: Timestamp) -> Self {
+        let envelope = Envelope::decode(&status.bytes).ok();
+        let own = envelope
+            .as_ref()
+            .and_then(|envelope| envelope.result_retention);
+        let default = || TaskPolicy::default().result_retention;
+        Self {
+            enqueued_at: envelope.map(|envelope| envelope.enqueued_at),
+            end: Some(End {
+                state: EndState::Cancelled,
+                at,
+                result: None,
+                error: None,
+                reason: None,
+            }),
+            retention: own.unwrap_or_else(default),
+            ..Self::going_on(status)
+        }
+    }
+
+    /// A dead letter that was replayed: its record lives on in a new generation.
+    pub fn replayed(dead: &EnvelopeStatus) -> Self {
+        Self {
+            generation: dead.generation + 1,
+            ..Self::going_on(dead)
+        }
+    }
+
+    fn going_on(status: &EnvelopeStatus) -> Self {
         Self {
             id: status.id,
             task: Some(status.task.clone()),
@@ -256,20 +288,15 @@ impl Report {
             delivery: status.deliveries,
             enqueued_at: None,
             attempt: None,
-            end: Some(End {
-                state: EndState::Cancelled,
-                at,
-                result: None,
-                error: None,
-                reason: None,
-            }),
-            retention: Duration::from_secs(24 * 3_600),
+            end: None,
+            retention: LIVE_RECORD_RETENTION,
         }
     }
 
     /// Adds this report to what was kept before; an attempt that is known already is not added again.
     ///
-    /// A retention of zero keeps id, generation and end state, and nothing else (R4).
+    /// A retention of zero keeps no values, that is no attempts and no result; but a failed record keeps what its dead
+    /// letter shows (R4).
     pub fn merge_into(self, kept: Option<Record>) -> Record {
         let mut record = Record::continued(kept, self.id, self.generation);
         record.task = self.task.or(record.task);
@@ -285,8 +312,13 @@ impl Report {
         record.attempts.extend(attempt);
         let excess = record.attempts.len().saturating_sub(MAX_KEPT_ATTEMPTS);
         record.attempts.drain(..excess);
+        record.drop_older_logs();
         record.end = self.end;
-        if record.end.is_some() && self.retention.is_zero() {
+        if record.end.is_some() {
+            record.progress = None;
+        }
+        let keeps_none = |end: &End| self.retention.is_zero() && end.state != EndState::Failed;
+        if record.end.as_ref().is_some_and(keeps_none) {
             record.forget_values();
         }
         record
@@ -295,6 +327,9 @@ impl Report {
 
 /// An envelope may snooze or be replayed often: its record keeps the newest of its attempts (R4).
 pub const MAX_KEPT_ATTEMPTS: usize = 100;
+/// A record is written whole with each attempt: only so many of the newest attempts keep their log lines, and the others
+/// say how many they had.
+pub const MAX_KEPT_LOGS: usize = 5;
 
 impl Record {
     /// What was kept of an envelope, gone on with in this generation: what an earlier one came to counts no longer.
@@ -329,13 +364,27 @@ impl Record {
             end.error = None;
         }
     }
+
+    fn drop_older_logs(&mut self) {
+        let older = self.attempts.len().saturating_sub(MAX_KEPT_LOGS);
+        for attempt in &mut self.attempts[..older] {
+            attempt.log_dropped += attempt.log.len() as u64;
+            attempt.log = Vec::new();
+        }
+    }
 }
 
-/// How long a record is kept, counted from now: what the report says, or the least there is.
-pub fn kept_for(retention: Duration) -> Duration {
-    if retention.is_zero() {
-        TOMBSTONE_RETENTION
-    } else {
-        retention
+/// How long a record is kept, counted from now: what the report says, but a failed one as long as its dead letter, and
+/// none less than there is need for (R4).
+pub fn kept_for(end: Option<EndState>, retention: Duration) -> Duration {
+    match end {
+        None => retention.max(LIVE_RECORD_RETENTION),
+        Some(EndState::Failed) => DEAD_LETTER_RETENTION,
+        Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => {
+            match retention.is_zero() {
+                true => TOMBSTONE_RETENTION,
+                false => retention,
+            }
+        }
     }
 }

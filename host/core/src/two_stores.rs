@@ -13,6 +13,7 @@ use crate::broker::{
     Settling, Wakeups,
 };
 use crate::clock::Clock;
+use crate::dead_letters::{DeadFilter, DeadLetter, DeadLetters, Page};
 use crate::ids::EnvelopeId;
 use crate::names::QueueName;
 use crate::outcome::{DeadReason, Settlement};
@@ -23,11 +24,12 @@ use crate::state::EndState;
 use crate::store_error::StoreError;
 use crate::stores::Stores;
 
-/// Joins a broker's server with a result store's: modules, control and dead letters stay with the broker.
+/// Joins a broker's server with a result store's: modules and control stay with the broker.
 pub fn join(broker_side: Stores, result_side: &Stores) -> Stores {
     let joined = Arc::new(TwoStores {
         broker: Arc::clone(&broker_side.broker),
         queues: Arc::clone(&broker_side.queues),
+        dead_letters: Arc::clone(&broker_side.dead_letters),
         results: Arc::clone(&result_side.results),
         clock: Arc::clone(&broker_side.clock),
     });
@@ -39,7 +41,8 @@ pub fn join(broker_side: Stores, result_side: &Stores) -> Stores {
         .collect();
     Stores {
         broker: Arc::clone(&joined) as _,
-        queues: joined,
+        queues: Arc::clone(&joined) as _,
+        dead_letters: joined,
         results: Arc::clone(&result_side.results),
         upkeep,
         ..broker_side
@@ -49,6 +52,7 @@ pub fn join(broker_side: Stores, result_side: &Stores) -> Stores {
 struct TwoStores {
     broker: Arc<dyn Broker>,
     queues: Arc<dyn Queues>,
+    dead_letters: Arc<dyn DeadLetters>,
     results: Arc<dyn ResultStore>,
     clock: Arc<dyn Clock>,
 }
@@ -235,6 +239,43 @@ impl Queues for TwoStores {
             self.queues.find(ids).await?.into_iter().flatten().collect();
         self.record_cancelled(&statuses).await?;
         self.queues.cancel(ids, mode).await
+    }
+}
+
+#[async_trait]
+impl DeadLetters for TwoStores {
+    async fn list(&self, filter: &DeadFilter, page: &Page) -> Result<Vec<DeadLetter>, StoreError> {
+        self.dead_letters.list(filter, page).await
+    }
+
+    async fn count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
+        self.dead_letters.count(filter).await
+    }
+
+    async fn show(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<DeadLetter>>, StoreError> {
+        self.dead_letters.show(ids).await
+    }
+
+    async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
+        let dead = self.queues.find(ids).await?;
+        let replayed = self.dead_letters.replay(ids).await?;
+        let revived: Vec<Report> = dead
+            .iter()
+            .zip(&replayed)
+            .filter(|(_, is_replayed)| **is_replayed)
+            .filter_map(|(dead, _)| dead.as_ref().map(Report::replayed))
+            .collect();
+        if !revived.is_empty()
+            && let Err(error) = self.results.report(&revived).await
+        {
+            // They live again all the same, and the next report prolongs what is kept of them.
+            tracing::warn!(%error, count = revived.len(), "records of replayed dead letters keep their time to go");
+        }
+        Ok(replayed)
+    }
+
+    async fn remove(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
+        self.dead_letters.remove(ids).await
     }
 }
 

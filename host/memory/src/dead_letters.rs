@@ -4,15 +4,18 @@ use async_trait::async_trait;
 use stem_core::clock::Timestamp;
 use stem_core::dead_letters::{DeadFilter, DeadLetter, DeadLetters, Page};
 use stem_core::ids::EnvelopeId;
-use stem_core::store_error::StoreError;
+use stem_core::store_error::{StoreError, StoreErrorKind};
 
 use crate::server::Store;
-use crate::state::{Entry, Shelf, Shelves};
+use crate::state::{Entry, Shelf, Shelves, State};
 
 #[async_trait]
 impl DeadLetters for Store {
     async fn list(&self, filter: &DeadFilter, page: &Page) -> Result<Vec<DeadLetter>, StoreError> {
         let (state, _) = self.locked();
+        if let Some(after) = page.after {
+            state.shelves.check_dead(after)?;
+        }
         let mut letters: Vec<&Entry> = state.shelves.dead().collect();
         if !page.is_oldest_first {
             letters.reverse();
@@ -45,7 +48,7 @@ impl DeadLetters for Store {
         let (mut state, now) = self.locked();
         // What is due joined its lane before (B7).
         state.shelves.promote(now);
-        let replay = |id: &EnvelopeId| state.shelves.replay(*id, now).is_some();
+        let replay = |id: &EnvelopeId| state.replay(*id, now).is_some();
         let replayed = ids.iter().map(replay).collect();
         self.room.work.ring();
         Ok(replayed)
@@ -58,12 +61,30 @@ impl DeadLetters for Store {
     }
 }
 
+impl State {
+    fn replay(&mut self, id: EnvelopeId, now: Timestamp) -> Option<()> {
+        self.shelves.replay(id, now)?;
+        self.records.revive(id, now);
+        Some(())
+    }
+}
+
 impl Shelves {
     fn take_dead(&mut self, id: EnvelopeId) -> Option<Entry> {
         match self.get(id)?.shelf {
             Shelf::Dead { .. } => self.take(id),
             Shelf::Lane | Shelf::Held { .. } | Shelf::Leased { .. } => None,
         }
+    }
+
+    fn check_dead(&self, id: EnvelopeId) -> Result<(), StoreError> {
+        if self.get(id).and_then(Entry::letter).is_some() {
+            return Ok(());
+        }
+        let refused = StoreError::new(StoreErrorKind::Refused, "list dead letters", "");
+        Err(refused.because(format!(
+            "{id} is no dead letter any more: list from the beginning"
+        )))
     }
 
     fn replay(&mut self, id: EnvelopeId, now: Timestamp) -> Option<()> {

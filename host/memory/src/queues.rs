@@ -18,7 +18,7 @@ impl Queues for Store {
     async fn queues(&self) -> Result<Vec<QueueStatus>, StoreError> {
         let (mut state, now) = self.locked();
         state.shelves.promote(now);
-        Ok(state.count().into_values().collect())
+        Ok(state.count(now).into_values().collect())
     }
 
     async fn set_paused(&self, queue: &QueueName, is_paused: bool) -> Result<(), StoreError> {
@@ -33,9 +33,8 @@ impl Queues for Store {
     }
 
     async fn find(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<EnvelopeStatus>>, StoreError> {
-        let (mut state, now) = self.locked();
-        state.shelves.promote(now);
-        let find = |id: &EnvelopeId| Some(state.shelves.get(*id)?.status());
+        let (state, now) = self.locked();
+        let find = |id: &EnvelopeId| Some(state.shelves.get(*id)?.status().at(now));
         Ok(ids.iter().map(find).collect())
     }
 
@@ -44,9 +43,9 @@ impl Queues for Store {
         queue: &QueueName,
         limit: usize,
     ) -> Result<Vec<EnvelopeId>, StoreError> {
-        let (state, _) = self.locked();
+        let (state, now) = self.locked();
         let entries = state.shelves.iter().filter(|entry| entry.queue == *queue);
-        let waiting = entries.filter(|entry| entry.shelf.is_waiting());
+        let waiting = entries.filter(|entry| entry.shelf.is_waiting(now));
         Ok(waiting.map(|entry| entry.id).take(limit).collect())
     }
 
@@ -64,7 +63,7 @@ impl Queues for Store {
 }
 
 impl State {
-    fn count(&self) -> BTreeMap<QueueName, QueueStatus> {
+    fn count(&self, now: Timestamp) -> BTreeMap<QueueName, QueueStatus> {
         let mut queues = BTreeMap::new();
         let empty = |name: &QueueName| QueueStatus {
             name: name.clone(),
@@ -82,6 +81,7 @@ impl State {
                 .entry(entry.queue.clone())
                 .or_insert_with_key(|name| empty(name));
             *match entry.shelf {
+                Shelf::Leased { until, .. } if until <= now => &mut queue.queued,
                 Shelf::Lane => &mut queue.queued,
                 Shelf::Held { .. } => &mut queue.scheduled,
                 Shelf::Leased { .. } => &mut queue.running,
@@ -97,6 +97,10 @@ impl State {
         };
         match entry.shelf {
             Shelf::Lane | Shelf::Held { .. } => {
+                self.remove_cancelled(id, now);
+                Cancelling::Cancelled
+            }
+            Shelf::Leased { until, .. } if until <= now => {
                 self.remove_cancelled(id, now);
                 Cancelling::Cancelled
             }
@@ -121,10 +125,11 @@ impl State {
 }
 
 impl Shelf {
-    fn is_waiting(&self) -> bool {
+    fn is_waiting(&self, now: Timestamp) -> bool {
         match self {
             Self::Lane | Self::Held { .. } => true,
-            Self::Leased { .. } | Self::Dead { .. } => false,
+            Self::Leased { until, .. } => *until <= now,
+            Self::Dead { .. } => false,
         }
     }
 }

@@ -124,17 +124,24 @@ impl Records {
             delivery: report.delivery,
         };
         self.write(&fence, newest, now, |kept| {
-            let retention = report.retention;
-            let record = report.merge_into(kept.record.take());
-            if record.end.as_ref().is_some_and(|end| {
-                // Only a replay can go on from a checkpoint.
-                retention.is_zero() || end.state != EndState::Failed
-            }) {
+            let end = report.end.as_ref().map(|end| end.state);
+            let time = kept_for(end, report.retention);
+            kept.record = Some(report.merge_into(kept.record.take()));
+            // Only a replay can go on from a checkpoint.
+            if end.is_some_and(|end| end != EndState::Failed) {
                 kept.checkpoint = None;
             }
-            kept.record = Some(record);
-            kept_for(retention)
+            time
         })
+    }
+
+    /// Lets what is kept of an envelope live on with it when it is replayed.
+    pub(crate) fn revive(&mut self, id: EnvelopeId, now: Timestamp) {
+        if self.kept(id, now).is_some() {
+            let kept = self.take(id, now);
+            let expires_at = kept.expires_at.max(now + LIVE_RECORD_RETENTION);
+            self.put(id, Kept { expires_at, ..kept });
+        }
     }
 
     /// Makes a delivery known, and gives the end that its generation has come to.

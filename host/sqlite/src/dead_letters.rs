@@ -123,16 +123,15 @@ impl Store {
 
 fn list(connection: &Connection, view: &View, page: &Page) -> Stepped<Vec<DeadLetter>> {
     let seat = match page.after {
-        Some(id) => Some(seat(connection, view.namespace, id)?),
-        None => None,
+        Some(id) => seat(connection, view.namespace, id)?,
+        None if page.is_oldest_first => 0,
+        None => i64::MAX,
     };
     let (beyond, order) = match page.is_oldest_first {
         true => ("d.seat > ?7", "ASC"),
         false => ("d.seat < ?7", "DESC"),
     };
-    let sql = format!(
-        "{COLUMNS} WHERE {FILTER} AND (?7 IS NULL OR {beyond}) ORDER BY d.seat {order} LIMIT ?8"
-    );
+    let sql = format!("{COLUMNS} WHERE {FILTER} AND {beyond} ORDER BY d.seat {order} LIMIT ?8");
     let limit = count(page.limit);
     let mut params = view.params().to_vec();
     params.extend([&seat as &dyn ToSql, &limit]);

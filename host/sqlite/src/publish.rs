@@ -1,7 +1,9 @@
 //! Publishing: ids that are new get a row, in their lane or held until they are due (B1, B15).
 
+use std::time::Duration;
+
 use rusqlite::CachedStatement;
-use stem_core::broker::{Due, Publication, Published};
+use stem_core::broker::{DERIVED_ID_RETENTION, Due, Publication, Published};
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
 use stem_core::names::QueueName;
@@ -122,15 +124,25 @@ impl<'s, 'c> Shelf<'s, 'c> {
     }
 }
 
-/// Whether an id lives, is dead, has a record, or is remembered (B15): what has expired does not count.
+/// Whether an id lives, is dead, has a record, or is remembered (B15): what has expired does not count, but a derived id
+/// is remembered beyond its dead letter, whether that was swept yet or not.
 fn is_known(step: &Step<'_>, id: EnvelopeId) -> Stepped<bool> {
     const KNOWN: &str = "SELECT i.kept_until > ?3 OR EXISTS (
             SELECT 1 FROM records r WHERE r.number = i.number AND r.expires_at > ?3
         ) OR EXISTS (
             SELECT 1 FROM envelopes e LEFT JOIN dead_letters d ON d.number = e.number
-            WHERE e.number = i.number AND (d.number IS NULL OR d.expires_at > ?3)
+            WHERE e.number = i.number AND (d.number IS NULL OR d.expires_at > ?4)
         ) FROM ids i WHERE i.id = ?1 AND i.namespace = ?2";
-    let params = (id.as_bytes(), step.namespace, millis(step.now));
+    let beyond = match id.is_derived() {
+        true => DERIVED_ID_RETENTION,
+        false => Duration::ZERO,
+    };
+    let params = (
+        id.as_bytes(),
+        step.namespace,
+        millis(step.now),
+        millis(step.now - beyond),
+    );
     let is_known: Option<bool> = step.prepare(KNOWN)?.query_row(params, |row| row.get(0))?;
     Ok(is_known.unwrap_or(false))
 }

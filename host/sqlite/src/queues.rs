@@ -47,7 +47,7 @@ impl Queues for Store {
         let (namespace, now, ids) = (self.shared.namespace, self.now(), ids.to_vec());
         self.read("find envelopes", move |connection| {
             let find = |id: &EnvelopeId| {
-                Ok(find(connection, namespace, *id)?.map(|status| seen_at(status, now)))
+                Ok(find(connection, namespace, *id)?.map(|status| status.at(now)))
             };
             ids.iter().map(find).collect()
         })
@@ -66,11 +66,15 @@ impl Queues for Store {
             UNION ALL SELECT e.id FROM envelopes e INDEXED BY envelopes_held
             WHERE e.place = 2 AND e.namespace = ?1
                 AND e.lane IN (SELECT lane FROM lanes WHERE namespace = ?1 AND queue = ?2)
+            UNION ALL SELECT e.id FROM envelopes e INDEXED BY envelopes_leased
+            WHERE e.place = 1 AND e.namespace = ?1 AND e.until <= ?4
+                AND e.lane IN (SELECT lane FROM lanes WHERE namespace = ?1 AND queue = ?2)
             LIMIT ?3";
         let (namespace, queue) = (self.shared.namespace, queue.clone());
+        let now = millis(self.now());
         self.list_rows("list waiting envelopes", move |connection| {
             let mut statement = connection.prepare_cached(WAITING)?;
-            let params = (namespace, queue.as_str(), count(limit));
+            let params = (namespace, queue.as_str(), count(limit), now);
             let ids = statement.query_map(params, |row| rows::id(row, 0))?;
             Ok(ids.collect::<rusqlite::Result<_>>()?)
         })
@@ -139,17 +143,6 @@ fn status(row: &Row<'_>) -> rusqlite::Result<EnvelopeStatus> {
     })
 }
 
-/// What has fallen due is ready, whether a claim has put it into its lane yet or not.
-fn seen_at(status: EnvelopeStatus, now: Timestamp) -> EnvelopeStatus {
-    match status.place {
-        Place::Held { until, .. } if until <= now => EnvelopeStatus {
-            place: Place::Ready,
-            ..status
-        },
-        Place::Held { .. } | Place::Ready | Place::Leased { .. } | Place::Dead => status,
-    }
-}
-
 fn cancel(
     step: &Step<'_>,
     id: EnvelopeId,
@@ -161,7 +154,7 @@ fn cancel(
     let Some((number, status)) = number.zip(find(step.connection, step.namespace, id)?) else {
         return Ok(Cancelling::Unknown);
     };
-    match status.place {
+    match status.clone().at(step.now).place {
         Place::Dead => Ok(Cancelling::Dead),
         Place::Leased { .. } => {
             step.execute(MARK, (number, settle::cancel_mark(mode)))?;
@@ -185,13 +178,14 @@ fn statuses(connection: &Connection, namespace: i64, now: Timestamp) -> Stepped<
     const COUNTS: &str = "
         WITH held AS (SELECT lane, until <= ?2 AS is_due, count(*) AS number
                 FROM envelopes INDEXED BY envelopes_held WHERE place = 2 AND namespace = ?1 GROUP BY 1, 2),
-            leased AS (SELECT lane, count(*) AS number
-                FROM envelopes INDEXED BY envelopes_leased WHERE place = 1 AND namespace = ?1 GROUP BY 1)
+            leased AS (SELECT lane, until <= ?2 AS is_over, count(*) AS number
+                FROM envelopes INDEXED BY envelopes_leased WHERE place = 1 AND namespace = ?1 GROUP BY 1, 2)
         SELECT l.queue,
             (SELECT count(*) FROM envelopes INDEXED BY envelopes_ready WHERE place = 0 AND lane = l.lane)
-                + coalesce((SELECT number FROM held WHERE lane = l.lane AND is_due), 0),
+                + coalesce((SELECT number FROM held WHERE lane = l.lane AND is_due), 0)
+                + coalesce((SELECT number FROM leased WHERE lane = l.lane AND is_over), 0),
             coalesce((SELECT number FROM held WHERE lane = l.lane AND NOT is_due), 0),
-            coalesce((SELECT number FROM leased WHERE lane = l.lane), 0),
+            coalesce((SELECT number FROM leased WHERE lane = l.lane AND NOT is_over), 0),
             (SELECT count(*) FROM envelopes INDEXED BY envelopes_dead WHERE place = 3 AND lane = l.lane)
         FROM lanes l WHERE l.namespace = ?1";
     const PAUSED: &str = "SELECT queue FROM paused WHERE namespace = ?1";

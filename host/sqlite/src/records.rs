@@ -5,9 +5,7 @@ use std::time::Duration;
 use rusqlite::{CachedStatement, Connection, OptionalExtension};
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
-use stem_core::record::{
-    DEAD_LETTER_RETENTION, LIVE_RECORD_RETENTION, Progress, Record, Report, kept_for,
-};
+use stem_core::record::{DEAD_LETTER_RETENTION, Progress, Record, Report, kept_for};
 use stem_core::state::{EndState, State};
 
 use crate::problem::{Problem, Stepped};
@@ -22,7 +20,6 @@ pub(crate) struct Entry {
     pub(crate) delivery: u32,
     pub(crate) end: Option<EndState>,
     retention: Duration,
-    least: Duration,
     body: Vec<u8>,
 }
 
@@ -34,30 +31,13 @@ impl Entry {
             delivery: report.delivery,
             end: report.end.as_ref().map(|end| end.state),
             retention: report.retention,
-            least: Duration::ZERO,
             body: rows::encode(&report.clone().merge_into(None))?,
         })
     }
 
-    /// The same for an envelope that becomes a dead letter: its record lives at least as long (R4).
-    pub(crate) fn of_dead(report: &Report) -> Stepped<Self> {
-        Ok(Self {
-            least: DEAD_LETTER_RETENTION,
-            ..Self::of(report)?
-        })
-    }
-
     /// Until when the record is kept from now on (R4).
-    fn expires_at(&self, now: Timestamp) -> Timestamp {
-        match self.end {
-            None => now + LIVE_RECORD_RETENTION,
-            Some(_) => now + kept_for(self.retention).max(self.least),
-        }
-    }
-
-    /// Whether a replay may go on from what was saved: then a checkpoint is kept beyond the end.
-    pub(crate) fn can_go_on(&self) -> bool {
-        self.end == Some(EndState::Failed) && !self.retention.is_zero()
+    pub(crate) fn expires_at(&self, now: Timestamp) -> Timestamp {
+        now + kept_for(self.end, self.retention)
     }
 
     fn state(&self) -> Option<&'static str> {
@@ -200,6 +180,14 @@ impl Leftovers {
         Ok(())
     }
 
+    /// What lives on is kept as long as its record.
+    pub(crate) fn prolong(&self, step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
+        if self.has_fences {
+            prolong_fence(step, number, entry)?;
+        }
+        Ok(())
+    }
+
     pub(crate) fn clear(&self, step: &Step<'_>, number: i64) -> Stepped<()> {
         if self.has_fences {
             drop_fence(step, number)?;
@@ -212,6 +200,13 @@ impl Leftovers {
 pub(crate) fn drop_fence(step: &Step<'_>, number: i64) -> Stepped<()> {
     step.execute("DELETE FROM checkpoints WHERE number = ?1", [number])?;
     step.execute("DELETE FROM fences WHERE number = ?1", [number])?;
+    Ok(())
+}
+
+/// Keeps progress and checkpoint as long as the record of this report.
+pub(crate) fn prolong_fence(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
+    const PROLONG: &str = "UPDATE fences SET expires_at = max(expires_at, ?2) WHERE number = ?1";
+    step.execute(PROLONG, (number, millis(entry.expires_at(step.now))))?;
     Ok(())
 }
 

@@ -170,10 +170,13 @@ fn report(step: &Step<'_>, entry: &Entry) -> Stepped<Reported> {
         return Ok(Reported::Stale);
     }
     Recorder::new(step)?.add(number, entry)?;
-    if entry.can_go_on() {
-        records::bury_fence(step, number)?;
-    } else if entry.end.is_some() {
-        records::drop_fence(step, number)?;
+    match entry.end {
+        None => records::prolong_fence(step, number, entry)?,
+        // Only a replay can go on from a checkpoint.
+        Some(EndState::Failed) => records::bury_fence(step, number)?,
+        Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => {
+            records::drop_fence(step, number)?;
+        }
     }
     Ok(Reported::Written)
 }

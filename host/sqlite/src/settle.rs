@@ -23,19 +23,11 @@ pub(crate) struct Ending {
 
 impl Ending {
     pub(crate) fn of(settling: &Settling) -> Stepped<Self> {
-        let encode = match settling.settlement {
-            Settlement::DeadLetter(_) => Entry::of_dead,
-            Settlement::Ack
-            | Settlement::Retry(_)
-            | Settlement::Snooze(_)
-            | Settlement::Release
-            | Settlement::ReleaseAfterFault(_) => Entry::of,
-        };
         Ok(Self {
             receipt: settling.receipt,
             settlement: settling.settlement,
             error: settling.error.as_ref().map(rows::encode).transpose()?,
-            entry: settling.report.as_ref().map(encode).transpose()?,
+            entry: settling.report.as_ref().map(Entry::of).transpose()?,
         })
     }
 }
@@ -105,7 +97,11 @@ impl<'s, 'c> Desk<'s, 'c> {
             Settlement::Retry(_)
             | Settlement::Snooze(_)
             | Settlement::Release
-            | Settlement::ReleaseAfterFault(_) => {}
+            | Settlement::ReleaseAfterFault(_) => {
+                if let Some(entry) = &ending.entry {
+                    self.leftovers.prolong(self.step, number, entry)?;
+                }
+            }
         }
         Ok(Settled::Done)
     }
@@ -113,7 +109,7 @@ impl<'s, 'c> Desk<'s, 'c> {
     /// Changes the envelope, if the lease is still held.
     fn apply(&mut self, ending: &Ending) -> Stepped<bool> {
         const HOLD: &str = concat!(
-            "UPDATE envelopes SET place = 2, until = ?5, losses = 0, worker = NULL,
+            "UPDATE envelopes SET place = 2, until = iif(cancel = 0, ?5, ?9), losses = 0, worker = NULL,
                 attempts = attempts + ?6, is_retry = ?6, snoozes = snoozes + ?7,
                 faults = CASE WHEN ?8 THEN faults + 1 ELSE 0 END",
             leased!()
@@ -136,10 +132,19 @@ impl<'s, 'c> Desk<'s, 'c> {
             Settlement::Snooze(delay) => (delay, false, true, false),
             Settlement::ReleaseAfterFault(delay) => (delay, false, false, true),
         };
-        let until = millis(self.step.now + delay);
+        let now = self.step.now;
+        let until = millis(now + delay);
         let (number, delivery, id, namespace) = lease;
         let params = rusqlite::params![
-            number, delivery, id, namespace, until, is_retry, is_snooze, is_fault
+            number,
+            delivery,
+            id,
+            namespace,
+            until,
+            is_retry,
+            is_snooze,
+            is_fault,
+            millis(now)
         ];
         Ok(self.step.execute(HOLD, params)? == 1)
     }

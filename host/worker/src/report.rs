@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use stem_core::clock::Timestamp;
 use stem_core::executor::Execution;
-use stem_core::outcome::{Failure, Interruption, Outcome, Settlement};
+use stem_core::outcome::{
+    DeadReason, Failure, FailureKind, Interruption, MAX_SNOOZES, Outcome, Settlement,
+};
 use stem_core::payload::StoredPayload;
 use stem_core::record::{
-    AttemptError, AttemptRecord, DEAD_LETTER_RETENTION, End, LIVE_RECORD_RETENTION, OutcomeWord,
-    Report,
+    AttemptError, AttemptRecord, End, LIVE_RECORD_RETENTION, OutcomeWord, Report,
 };
 use stem_core::state::EndState;
 
@@ -23,7 +24,10 @@ pub(crate) fn of(
 ) -> Report {
     let delivery = attempt.delivery;
     let ended_at = attempt.time_of(attempt.desk.clock.monotonic());
-    let retention = attempt.retention(end);
+    let retention = match end {
+        None => LIVE_RECORD_RETENTION + settlement.delay(),
+        Some(_) => attempt.retention(),
+    };
     Report {
         id: delivery.receipt.id,
         task: Some(delivery.task.clone()),
@@ -53,6 +57,7 @@ fn ending(state: EndState, outcome: &Outcome, settlement: Settlement, at: Timest
     }
     if let Settlement::DeadLetter(reason) = settlement {
         end.reason = Some(reason);
+        end.error = end.error.or_else(|| out_of_snoozes(reason));
     }
     end
 }
@@ -63,19 +68,13 @@ impl Attempt<'_> {
         self.delivery.claimed_at + moment.saturating_sub(self.claimed)
     }
 
-    /// How long the record is kept (R4).
-    fn retention(&self, end: Option<EndState>) -> Duration {
+    /// How long the record is kept after its end (R4): what an envelope says wins over its deployment (E4).
+    fn retention(&self) -> Duration {
         let own = self
             .envelope
             .as_ref()
             .and_then(|envelope| envelope.result_retention);
-        match end {
-            None => LIVE_RECORD_RETENTION,
-            Some(EndState::Failed) => DEAD_LETTER_RETENTION,
-            Some(EndState::Succeeded | EndState::Cancelled | EndState::Expired) => {
-                own.unwrap_or(self.policy.result_retention)
-            }
-        }
+        own.unwrap_or(self.policy.result_retention)
     }
 
     fn record(&self, execution: Execution, ended_at: Timestamp) -> AttemptRecord {
@@ -113,6 +112,16 @@ fn failure_of(outcome: &Outcome) -> Option<Failure> {
     } else {
         None
     }
+}
+
+/// No attempt has failed here, and who looks at the dead letter is told why it is one all the same.
+fn out_of_snoozes(reason: DeadReason) -> Option<Failure> {
+    let kind = FailureKind::Returned {
+        code: reason.as_str().to_owned(),
+        details: Vec::new(),
+    };
+    let message = format!("the task put itself off more than {MAX_SNOOZES} times");
+    (reason == DeadReason::SnoozesExhausted).then(|| Failure::permanent(kind, message))
 }
 
 fn error(outcome: &Outcome) -> Option<AttemptError> {

@@ -2,13 +2,17 @@
 
 use std::time::Duration;
 
-use stem_core::broker::Renewal;
+use stem_core::broker::{Renewal, Settled};
+use stem_core::envelope::Envelope;
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::Settlement;
 use stem_core::queues::{CancelMode, Cancelling, Place};
 use stem_core::state::{EndState, State};
 
-use crate::builders::{delayed, fence, publication, queued_in, report, settling};
+use crate::builders::{
+    delayed, envelope, fence, publication, publication_of, queued_in, report, settling,
+};
+use crate::clock::ManualClock;
 use crate::fixture::Fixture;
 use crate::process::{LONG, Process};
 
@@ -40,9 +44,27 @@ pub async fn the_record_says_what_was_cancelled_and_when(fixture: &dyn Fixture) 
     let record = here.record(publication.id).await.expect("it is kept");
     assert_eq!(record.task, Some(publication.task));
     assert_eq!(record.queue, Some(publication.queue));
+    assert_eq!(record.enqueued_at, Some(ManualClock::START));
     let end = record.end.expect("it has ended");
     assert!((before..=here.stores.clock.now()).contains(&end.at));
     assert_eq!(end.state, EndState::Cancelled);
+}
+
+/// W7, R4, E4
+pub async fn the_record_of_what_was_cancelled_is_kept_as_long_as_it_says(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let short = publication_of(&Envelope {
+        result_retention: Some(fixture.lease()),
+        ..envelope()
+    });
+    let ids = here.add_all(&[short, publication()]).await;
+    for id in &ids {
+        here.cancel(*id, CancelMode::Ask).await;
+    }
+    fixture.pass(fixture.lease()).await;
+    here.sweep().await;
+    assert_eq!(here.record(ids[0]).await, None);
+    assert!(here.record(ids[1]).await.is_some());
 }
 
 /// W7: what it did before stays known.
@@ -70,6 +92,18 @@ pub async fn what_runs_is_marked_for_its_worker(fixture: &dyn Fixture) {
     assert_eq!(renewal, Renewal::Cancelled(CancelMode::Ask));
     here.end(&delivery, EndState::Cancelled).await;
     assert_eq!(there.state(id).await, Some(State::Cancelled));
+}
+
+/// W7, B4: it runs no more, and a worker that comes back late changes nothing.
+pub async fn what_its_worker_has_lost_is_cancelled_at_once(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let id = here.add(&publication()).await;
+    let lost = here.lose_one(fixture).await;
+    let cancelled = there.cancel(id, CancelMode::Ask).await;
+    assert_eq!(cancelled, Cancelling::Cancelled);
+    assert_eq!(here.end(&lost, EndState::Succeeded).await, Settled::Lost);
+    assert_eq!(here.state(id).await, Some(State::Cancelled));
+    assert_eq!(here.queues().await, []);
 }
 
 /// W7, B3: being cancelled takes nothing from a lease.

@@ -10,6 +10,7 @@ use stem_core::ids::EnvelopeId;
 use stem_core::outcome::{DeadReason, Settlement};
 use stem_core::queues::CancelMode;
 use stem_core::state::EndState;
+use stem_core::store_error::StoreErrorKind;
 
 use crate::builders::{
     DAY, derived, failure, publication, publications, queue_name, queued_in, task_name, urgent,
@@ -68,6 +69,20 @@ pub async fn dead_letters_are_listed_oldest_first_page_by_page(fixture: &dyn Fix
         here.dead_page(&all, &page(Some(ids[1]), true)).await,
         ids[2..]
     );
+}
+
+/// B10: an empty page would look like the end of the list.
+pub async fn a_page_after_what_is_no_dead_letter_is_refused(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let ids = bury_all(&here, 2).await;
+    here.remove(&ids[..1]).await;
+    here.replay(&ids[1..]).await;
+    for after in [ids[0], ids[1], EnvelopeId::new()] {
+        let (all, page) = (DeadFilter::default(), page(Some(after), false));
+        let refused = there.stores.dead_letters.list(&all, &page).await;
+        let error = refused.expect_err("nobody knows where that page begins");
+        assert_eq!(error.kind(), StoreErrorKind::Refused);
+    }
 }
 
 /// B10

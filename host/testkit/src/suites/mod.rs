@@ -72,6 +72,7 @@ macro_rules! each_promise {
                 a_derived_id_is_remembered_when_nothing_else_is_kept_of_it,
                 a_derived_id_outlives_its_record_by_days: MovableClock,
                 a_derived_id_is_forgotten_after_seven_days: MovableClock,
+                a_derived_id_outlives_its_dead_letter_by_days: MovableClock,
                 an_id_can_be_published_again_when_its_record_has_gone,
                 bytes_that_are_no_envelope_are_delivered_as_they_are,
                 a_field_that_this_build_does_not_know_stays,
@@ -153,14 +154,17 @@ macro_rules! each_promise {
                 a_status_shows_what_was_counted,
                 an_envelope_that_has_fallen_due_is_queued,
                 an_envelope_that_has_fallen_due_is_counted_as_queued,
+                an_envelope_whose_worker_was_lost_is_queued,
                 what_waits_in_a_queue_is_listed,
                 what_waits_is_listed_in_chunks,
             }
             cancelling {
                 what_waits_is_cancelled_and_its_end_recorded,
                 the_record_says_what_was_cancelled_and_when,
+                the_record_of_what_was_cancelled_is_kept_as_long_as_it_says,
                 a_cancelled_envelope_keeps_the_record_of_its_attempts,
                 what_runs_is_marked_for_its_worker,
+                what_its_worker_has_lost_is_cancelled_at_once,
                 the_lease_of_what_was_cancelled_lasts_on,
                 to_end_at_once_wins_over_to_ask,
                 a_cancellation_outlives_the_delivery,
@@ -170,6 +174,7 @@ macro_rules! each_promise {
             dead_letters {
                 dead_letters_are_listed_newest_first_page_by_page,
                 dead_letters_are_listed_oldest_first_page_by_page,
+                a_page_after_what_is_no_dead_letter_is_refused,
                 dead_letters_are_filtered_by_queue,
                 dead_letters_are_filtered_by_task,
                 dead_letters_are_filtered_by_reason,
@@ -194,6 +199,7 @@ macro_rules! each_promise {
             records {
                 a_record_shows_everything_that_was_reported,
                 a_record_shows_its_attempts_in_their_order,
+                the_newest_attempts_keep_their_logs,
                 a_settlement_records_its_attempt,
                 a_large_result_comes_back,
                 a_record_of_unreadable_bytes_has_no_task,
@@ -228,6 +234,9 @@ macro_rules! each_promise {
             retention {
                 without_retention_only_the_end_stays,
                 without_retention_the_end_stays_for_an_hour: MovableClock,
+                a_failed_record_lives_as_long_as_its_dead_letter: MovableClock,
+                what_is_kept_of_a_dead_letter_lives_on_with_its_replay: MovableClock,
+                what_is_kept_of_an_envelope_that_is_held_lives_on_with_it: MovableClock,
                 a_record_goes_when_its_retention_is_over,
                 each_report_prolongs_its_record,
                 a_record_that_has_gone_is_gone_for_good,

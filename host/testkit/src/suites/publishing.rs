@@ -5,9 +5,9 @@ use futures::join;
 use stem_core::broker::{Due, Publication, Published};
 use stem_core::clock::Timestamp;
 use stem_core::envelope::Envelope;
-use stem_core::outcome::Settlement;
+use stem_core::outcome::{DeadReason, Settlement};
 use stem_core::queues::{CancelMode, Place};
-use stem_core::record::Report;
+use stem_core::record::{DEAD_LETTER_RETENTION, Report};
 use stem_core::state::EndState;
 
 use crate::builders::{
@@ -143,6 +143,19 @@ pub async fn a_derived_id_is_forgotten_after_seven_days(fixture: &dyn Fixture) {
     here.sweep().await;
     let again = here.publish(&[ended, cancelled]).await;
     assert_eq!(again, [Published::Stored; 2]);
+}
+
+/// B15: swept or not.
+pub async fn a_derived_id_outlives_its_dead_letter_by_days(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let derived = derived();
+    here.bury_as(&derived, DeadReason::Rejected).await;
+    fixture.pass(DEAD_LETTER_RETENTION).await;
+    let again = here.publish(std::slice::from_ref(&derived)).await;
+    assert_eq!(again, [Published::AlreadyKnown]);
+    here.sweep().await;
+    let again = here.publish(&[derived]).await;
+    assert_eq!(again, [Published::AlreadyKnown]);
 }
 
 /// B15, R4

@@ -184,6 +184,17 @@ pub async fn an_envelope_that_has_fallen_due_is_counted_as_queued(fixture: &dyn 
     assert_eq!(there.counts().await, [1, 1, 0, 0]);
 }
 
+/// R1, B11: nobody has to claim before it shows, not even where nobody can.
+pub async fn an_envelope_whose_worker_was_lost_is_queued(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let id = here.add(&publication()).await;
+    here.lose_one(fixture).await;
+    here.set_paused(true).await;
+    assert_eq!(there.state(id).await, Some(State::Queued));
+    assert_eq!(there.counts().await, [1, 0, 0, 0]);
+    assert_eq!(there.waiting(10).await, [id]);
+}
+
 /// B11: purging cancels what waits, and only that.
 pub async fn what_waits_in_a_queue_is_listed(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;

@@ -4,7 +4,9 @@ use futures::join;
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::Settlement;
 use stem_core::payload::{Payload, StoredPayload};
-use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord, Progress, Record, Report};
+use stem_core::record::{
+    AttemptError, AttemptRecord, MAX_KEPT_LOGS, OutcomeWord, Progress, Record, Report,
+};
 use stem_core::result_store::{Fence, Reported};
 use stem_core::state::{EndState, State};
 
@@ -88,6 +90,22 @@ pub async fn a_record_shows_its_attempts_in_their_order(fixture: &dyn Fixture) {
     let record = there.record(first.id).await.expect("it is kept");
     let reported = reports.into_iter().filter_map(|report| report.attempt);
     assert!(record.attempts.into_iter().eq(reported));
+}
+
+/// R5, S7: a record is written whole each time, so that not every attempt keeps its log.
+pub async fn the_newest_attempts_keep_their_logs(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let mut fence = first_fence();
+    for _ in 0..MAX_KEPT_LOGS + 2 {
+        here.report(&report(&fence)).await;
+        fence = later(&fence);
+    }
+    let record = here.record(fence.id).await.expect("it is kept");
+    let attempts = record.attempts.iter();
+    let logs = attempts.map(|attempt| (attempt.log.len(), attempt.log_dropped));
+    let mut expected = vec![(2, 3); MAX_KEPT_LOGS + 2];
+    expected[..2].fill((0, 5));
+    assert!(logs.eq(expected));
 }
 
 /// R5: what a worker settles is recorded as if it had been reported.

@@ -5,12 +5,15 @@ use std::time::Duration;
 use stem_core::broker::{DERIVED_ID_RETENTION, Published};
 use stem_core::control::Command;
 use stem_core::outcome::Settlement;
-use stem_core::record::{LIVE_RECORD_RETENTION, Report, TOMBSTONE_RETENTION};
+use stem_core::record::{
+    DEAD_LETTER_RETENTION, LIVE_RECORD_RETENTION, Report, TOMBSTONE_RETENTION,
+};
 use stem_core::result_store::{Fence, Reported};
-use stem_core::state::EndState;
+use stem_core::state::{EndState, State};
 
 use crate::builders::{
-    DAY, delayed, derived, ended, first_fence, half_way, heartbeat, publication, report,
+    DAY, delayed, derived, end, ended, ending, fence, first_fence, half_way, heartbeat,
+    publication, report, settling,
 };
 use crate::fixture::Fixture;
 use crate::process::{Process, SOON, within};
@@ -29,7 +32,7 @@ fn forgetful(fence: &Fence, state: EndState) -> Report {
 /// R4
 pub async fn without_retention_only_the_end_stays(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    for state in [EndState::Succeeded, EndState::Failed] {
+    for state in [EndState::Succeeded, EndState::Cancelled] {
         let fence = first_fence();
         here.report(&report(&fence)).await;
         here.save_checkpoint(&fence, "1").await;
@@ -54,6 +57,57 @@ pub async fn without_retention_the_end_stays_for_an_hour(fixture: &dyn Fixture) 
     fixture.pass(fixture.lease()).await;
     here.sweep().await;
     assert_eq!(here.record(fence.id).await, None);
+}
+
+/// R4, B10: whatever its task keeps of other ends.
+pub async fn a_failed_record_lives_as_long_as_its_dead_letter(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let id = here.add(&publication()).await;
+    let mut ending = ending(&here.claim_one().await, EndState::Failed);
+    ending.report = ending.report.map(|report| expiring(report, Duration::ZERO));
+    here.settle_all(&[ending]).await;
+    fixture.pass(DEAD_LETTER_RETENTION - fixture.lease()).await;
+    here.sweep().await;
+    let record = here.record(id).await.expect("its dead letter is there");
+    assert_eq!(record.attempts.len(), 1);
+    assert_eq!(record.end, Some(end(EndState::Failed)));
+    fixture.pass(fixture.lease()).await;
+    here.sweep().await;
+    assert_eq!((here.record(id).await, here.letter(id).await), (None, None));
+}
+
+/// R4, B10: what is known of a dead letter is not lost while its replay waits.
+pub async fn what_is_kept_of_a_dead_letter_lives_on_with_its_replay(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let id = here.add(&publication()).await;
+    let delivery = here.claim_one().await;
+    here.save_checkpoint(&fence(&delivery), "1").await;
+    here.end(&delivery, EndState::Failed).await;
+    fixture.pass(DAY * 6).await;
+    here.replay(&[id]).await;
+    fixture.pass(DAY * 20).await;
+    here.sweep().await;
+    let record = here.record(id).await.expect("it lives");
+    assert_eq!(record.attempts.len(), 1);
+    assert!(here.checkpoint(id).await.is_some());
+    assert_eq!(here.state(id).await, Some(State::Queued));
+}
+
+/// R4: what is put off for a year is still known then.
+pub async fn what_is_kept_of_an_envelope_that_is_held_lives_on_with_it(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    let year = DAY * 366;
+    let id = here.add(&publication()).await;
+    let delivery = here.claim_one().await;
+    here.save_checkpoint(&fence(&delivery), "1").await;
+    let mut snoozing = settling(&delivery, Settlement::Snooze(year));
+    let report = report(&fence(&delivery));
+    snoozing.report = Some(expiring(report, year + LIVE_RECORD_RETENTION));
+    here.settle_all(&[snoozing]).await;
+    fixture.pass(year + DAY).await;
+    here.sweep().await;
+    assert!(here.record(id).await.is_some());
+    assert!(here.checkpoint(id).await.is_some());
 }
 
 /// R4
@@ -88,7 +142,7 @@ pub async fn a_record_that_has_gone_is_gone_for_good(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
     let fence = first_fence();
     let retention = fixture.lease();
-    here.report(&expiring(ended(&fence, EndState::Failed), retention))
+    here.report(&expiring(ended(&fence, EndState::Cancelled), retention))
         .await;
     fixture.pass(retention).await;
     here.sweep().await;

@@ -87,8 +87,7 @@ pub async fn a_failure_whose_settlement_was_lost_becomes_a_dead_letter(fixture: 
     assert_eq!(worker.state(id).await, Some(State::Failed));
 }
 
-/// B5, W8: records that cannot be read are no worker lost: what was claimed goes back, and no delivery is counted
-/// against it.
+/// B5, W8: records that cannot be read are no worker lost.
 pub async fn what_is_claimed_while_the_records_are_away_goes_back(fixture: &dyn Fixture) {
     let mut results = fixture.other_namespace().await;
     let outage = Outage::of(Arc::clone(&results.results));
