@@ -38,70 +38,36 @@ impl Ids {
     }
 }
 
-/// Exactly one envelope, named bare or with `--id`.
-#[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
-pub struct OneId {
-    /// The envelope's id
-    #[arg(value_name = "ID")]
-    bare: Option<EnvelopeId>,
-    /// The same, for scripts
-    #[arg(long = "id", value_name = "ID")]
-    named: Option<EnvelopeId>,
+/// Exactly one thing, named bare or by a flag.
+macro_rules! exactly_one {
+    ($name:ident, $of:ty, $flag:literal, $shown:literal, $help:literal) => {
+        #[doc = concat!($help, ", bare or with `--", $flag, "`.")]
+        #[derive(Debug, Clone, Args)]
+        #[group(required = true, multiple = false)]
+        pub struct $name {
+            #[doc = $help]
+            #[arg(value_name = $shown)]
+            bare: Option<$of>,
+            /// The same, for scripts
+            #[arg(long = $flag, value_name = $shown)]
+            named: Option<$of>,
+        }
+
+        impl $name {
+            /// The one that was given.
+            pub fn get(&self) -> $of {
+                let given = self.bare.as_ref().or(self.named.as_ref());
+                given
+                    .expect("the group is required: one of both is there")
+                    .clone()
+            }
+        }
+    };
 }
 
-impl OneId {
-    /// The one that was given.
-    pub fn get(&self) -> EnvelopeId {
-        self.bare
-            .or(self.named)
-            .expect("the group is required: one of both is there")
-    }
-}
-
-/// Exactly one queue, named bare or with `--queue`.
-#[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
-pub struct OneQueue {
-    /// The queue
-    #[arg(value_name = "QUEUE")]
-    bare: Option<QueueName>,
-    /// The same, for scripts
-    #[arg(long = "queue", value_name = "QUEUE")]
-    named: Option<QueueName>,
-}
-
-impl OneQueue {
-    /// The one that was given.
-    pub fn get(&self) -> QueueName {
-        let given = self.bare.as_ref().or(self.named.as_ref());
-        given
-            .expect("the group is required: one of both is there")
-            .clone()
-    }
-}
-
-/// Exactly one task, named bare or with `--task`.
-#[derive(Debug, Clone, Args)]
-#[group(required = true, multiple = false)]
-pub struct OneTask {
-    /// The task
-    #[arg(value_name = "TASK")]
-    bare: Option<TaskName>,
-    /// The same, for scripts
-    #[arg(long = "task", value_name = "TASK")]
-    named: Option<TaskName>,
-}
-
-impl OneTask {
-    /// The one that was given.
-    pub fn get(&self) -> TaskName {
-        let given = self.bare.as_ref().or(self.named.as_ref());
-        given
-            .expect("the group is required: one of both is there")
-            .clone()
-    }
-}
+exactly_one!(OneId, EnvelopeId, "id", "ID", "The envelope's id");
+exactly_one!(OneQueue, QueueName, "queue", "QUEUE", "The queue");
+exactly_one!(OneTask, TaskName, "task", "TASK", "The task");
 
 /// A moment: a time, or so long ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,24 +134,15 @@ pub fn time(text: &str) -> Result<Timestamp, String> {
 mod tests {
     use super::*;
 
+    const MEDIA_TYPES: [&str; 3] = ["text/csv; charset=utf-8", "image/svg+xml", "a/x.a-b"];
+    const NO_MEDIA_TYPES: [&str; 6] = ["", "text", "text/", "a b/c", "a/\u{1b}[2J", "a/b;\u{9b}"];
+
     #[test]
     fn a_media_type_is_a_type_and_a_subtype_in_plain_letters() {
-        for good in [
-            "text/csv; charset=utf-8",
-            "image/svg+xml",
-            "application/x.a-b",
-        ] {
+        for good in MEDIA_TYPES {
             assert_eq!(media_type(good).as_deref(), Ok(good));
         }
-        for bad in [
-            "",
-            "text",
-            "text/",
-            "/csv",
-            "a b/c",
-            "text/\u{1b}[2J",
-            "a/b;\u{9b}",
-        ] {
+        for bad in NO_MEDIA_TYPES {
             assert!(media_type(bad).is_err(), "{bad:?}");
         }
     }

@@ -81,6 +81,10 @@ struct Given {
 
 impl Environment {
     /// The process's environment.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "this is the configuration that reads it"
+    )]
     pub fn read() -> Self {
         let is_ours = |name: &str| {
             name.starts_with(PREFIX)

@@ -47,29 +47,25 @@ fn an_empty_variable_is_as_good_as_none() {
     assert_eq!(namespace(None, &[("STEM_NAMESPACE", "")], None), "stem");
 }
 
+/// The default store, and that the results are there too.
+fn default_store(variables: &[(&str, &str)]) -> String {
+    let config = load(&Flags::default(), variables, None).expect("loaded");
+    assert_eq!(config.results, config.broker);
+    config.broker.to_string()
+}
+
 #[test]
 fn the_default_store_lies_in_the_users_data_directory() {
-    let at = |variables: &[(&str, &str)]| {
-        let config = load(&Flags::default(), variables, None).expect("loaded");
-        assert_eq!(config.results, config.broker);
-        config.broker.to_string()
+    let at_home = match cfg!(target_os = "macos") {
+        true => "sqlite:/home/ada/Library/Application Support/stem/stem.db",
+        false => "sqlite:/home/ada/.local/share/stem/stem.db",
     };
-    if cfg!(target_os = "macos") {
-        assert_eq!(
-            at(&[]),
-            "sqlite:/home/ada/Library/Application Support/stem/stem.db"
-        );
-        return;
+    assert_eq!(default_store(&[]), at_home);
+    assert_eq!(default_store(&[("XDG_DATA_HOME", "relative")]), at_home);
+    if !cfg!(target_os = "macos") {
+        let elsewhere = default_store(&[("XDG_DATA_HOME", "/data")]);
+        assert_eq!(elsewhere, "sqlite:/data/stem/stem.db");
     }
-    assert_eq!(at(&[]), "sqlite:/home/ada/.local/share/stem/stem.db");
-    assert_eq!(
-        at(&[("XDG_DATA_HOME", "/data")]),
-        "sqlite:/data/stem/stem.db"
-    );
-    assert_eq!(
-        at(&[("XDG_DATA_HOME", "relative")]),
-        "sqlite:/home/ada/.local/share/stem/stem.db"
-    );
 }
 
 #[test]
@@ -120,23 +116,24 @@ fn a_variable_that_is_nearly_one_of_ours_is_refused_and_another_is_left_alone() 
 
 #[test]
 fn a_bad_value_is_refused_with_the_place_that_it_came_from() {
-    for (variables, file, said) in [
-        (
-            &[("STEM_NAMESPACE", "a b")][..],
-            None,
-            "read STEM_NAMESPACE",
-        ),
-        (&[], Some("default-queue = \"ä\""), "`default-queue` in"),
-        (&[], Some("namespace = 7"), "`namespace` is no text"),
-        (&[], Some("namespace"), "line 1"),
-        (&[("STEM_PAYLOAD_LIMIT", "much")], None, "`much` is no size"),
-        (
-            &[("STEM_BROKER_URL", "redis://h")],
-            None,
-            "comes with a later version",
-        ),
+    for (file, said) in [
+        ("default-queue = \"ä\"", "`default-queue` in"),
+        ("namespace = 7", "`namespace` is no text"),
+        ("namespace", "line 1"),
     ] {
-        let error = load(&Flags::default(), variables, file).expect_err("refused");
+        let error = load(&Flags::default(), &[], Some(file)).expect_err("refused");
+        assert!(error.contains(said), "{error}");
+    }
+}
+
+#[test]
+fn a_bad_variable_is_refused_by_name() {
+    for (name, value, said) in [
+        ("STEM_NAMESPACE", "a b", "read STEM_NAMESPACE"),
+        ("STEM_PAYLOAD_LIMIT", "much", "`much` is no size"),
+        ("STEM_BROKER_URL", "redis://h", "comes with a later version"),
+    ] {
+        let error = load(&Flags::default(), &[(name, value)], None).expect_err("refused");
         assert!(error.contains(said), "{error}");
     }
 }

@@ -17,6 +17,10 @@ pub struct Invocation {
 
 impl Invocation {
     /// Reads the settings.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a file of settings is looked for where the command is typed"
+    )]
     pub fn new(flags: &Flags, environment: &Environment, output: Output) -> Result<Self> {
         let here = std::env::current_dir().context("find the current directory")?;
         Ok(Self {

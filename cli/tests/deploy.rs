@@ -1,9 +1,7 @@
 //! What `deploy` refuses, what it says, and what is in force afterwards.
 
-mod support;
-
 use serde_json::json;
-use support::{Host, built_in, guest};
+use stem_tests::host::{TestHost, built_in, guest};
 
 fn word_count() -> String {
     guest("word-count").display().to_string()
@@ -12,7 +10,7 @@ fn word_count() -> String {
 /// M1
 #[test]
 fn a_file_that_is_no_component_is_refused_by_what_it_is() {
-    let host = Host::new();
+    let host = TestHost::new();
     let text = host.write("text.wasm", "hello");
     host.run(&["deploy", &text]).assert(5, "is no WebAssembly");
     let core = host.write("core.wasm", b"\0asm\x01\0\0\0");
@@ -26,14 +24,14 @@ fn a_file_that_is_no_component_is_refused_by_what_it_is() {
 
 #[test]
 fn a_file_that_is_not_there_is_wrong_usage() {
-    let answer = Host::new().run(&["deploy", "none.wasm"]);
+    let answer = TestHost::new().run(&["deploy", "none.wasm"]);
     answer.assert(2, "error: read the module `none.wasm`: ");
 }
 
 /// M4
 #[test]
 fn an_unknown_setting_is_refused_by_name() {
-    let host = Host::new();
+    let host = TestHost::new();
     let policy = host.write("p.toml", "[tasks.word-count]\nmax-atempts = 3\n");
     host.run(&["deploy", &word_count(), "--policy", &policy])
         .assert(2, "did you mean `max-attempts`?");
@@ -52,7 +50,7 @@ fn an_unknown_setting_is_refused_by_name() {
 /// M4
 #[test]
 fn flags_win_over_the_policy_and_that_over_the_module() {
-    let host = Host::new();
+    let host = TestHost::new();
     let module = std::fs::read(guest("word-count")).expect("built");
     let module = host.write("p/target/release/counting.wasm", module);
     host.write(
@@ -71,7 +69,7 @@ fn flags_win_over_the_policy_and_that_over_the_module() {
 
 #[test]
 fn a_dry_run_changes_nothing() {
-    let host = Host::new();
+    let host = TestHost::new();
     let planned = host.json(&["deploy", &word_count(), "--dry-run"]);
     assert_eq!(planned["tasks"], json!(["word-count"]));
     assert_eq!(host.json(&["module", "list"]), json!([]));
@@ -80,7 +78,7 @@ fn a_dry_run_changes_nothing() {
 /// M1, M3
 #[test]
 fn a_task_of_another_deployment_is_moved_only_on_purpose() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     let module = word_count();
     let refused = "the task `word-count` belongs to the deployment `word_count`";
     let deploy = ["deploy", module.as_str(), "--name", "other"];
@@ -97,7 +95,7 @@ fn a_task_of_another_deployment_is_moved_only_on_purpose() {
 /// M3
 #[test]
 fn a_version_that_drops_a_task_that_envelopes_wait_for_is_refused() {
-    let host = Host::new();
+    let host = TestHost::new();
     let built_in = built_in().display().to_string();
     host.ok(&["deploy", &built_in, "--name", "m"]);
     host.ok(&["enqueue", "noop"]);
@@ -115,30 +113,25 @@ fn a_version_that_drops_a_task_that_envelopes_wait_for_is_refused() {
 /// M3
 #[test]
 fn versions_are_counted_shown_and_removed() {
-    let host = Host::with(&["word-count", "word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count", "word-count"]);
     let listed = host.json(&["module", "list"]);
-    assert_eq!(
-        (&listed[0]["version"], &listed[1]["version"]),
-        (&json!(2), &json!(1))
-    );
-    assert_eq!(host.json(&["module", "show", "word_count"])["version"], 2);
+    let versions = (&listed[0]["version"], &listed[1]["version"]);
+    assert_eq!(versions, (&json!(2), &json!(1)));
     let digest = listed[0]["digest"].as_str().expect("text");
-    assert_eq!(host.json(&["module", "show", &digest[..8]])["version"], 2);
+    for named in ["word_count", &digest[..8]] {
+        assert_eq!(host.json(&["module", "show", named])["version"], 2);
+    }
     let removed = host.json(&["module", "remove", "word_count@1", "--yes"]);
-    assert_eq!(
-        (&removed["removed"], &removed["undeployed"]),
-        (&json!(1), &json!([]))
-    );
-    assert_eq!(
-        host.json(&["module", "list"]).as_array().map(Vec::len),
-        Some(1)
-    );
+    let counts = (&removed["removed"], &removed["undeployed"]);
+    assert_eq!(counts, (&json!(1), &json!([])));
+    let left = host.json(&["module", "list"]);
+    assert_eq!(left.as_array().map(Vec::len), Some(1));
 }
 
 /// M3
 #[test]
 fn what_goes_with_the_active_version_is_said() {
-    let host = Host::with(&["word-count", "word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count", "word-count"]);
     let said = "word_count@2, after which these tasks are not deployed: word-count";
     let remove = ["module", "remove", "word_count@2"];
     host.run(&remove)
@@ -155,6 +148,6 @@ fn what_goes_with_the_active_version_is_said() {
 fn the_built_in_guest_is_small_and_deploys() {
     let size = std::fs::metadata(built_in()).expect("committed").len();
     assert!(size <= 60 << 10, "{size} bytes");
-    let deployed = Host::new().json(&["deploy", &built_in().display().to_string()]);
+    let deployed = TestHost::new().json(&["deploy", &built_in().display().to_string()]);
     assert_eq!(deployed["tasks"], json!(["noop", "spin"]));
 }

@@ -1,14 +1,12 @@
 //! What `enqueue` takes and refuses, and what it prints.
 
-mod support;
-
 use std::process::Stdio;
 
 use serde_json::{Value, json};
-use support::Host;
+use stem_tests::host::TestHost;
 
-fn counting() -> Host {
-    Host::with(&["word-count"])
+fn counting() -> TestHost {
+    TestHost::new().with_deployed(&["word-count"])
 }
 
 /// E6
@@ -23,7 +21,7 @@ fn an_unknown_task_is_refused_with_the_nearest_name() {
 /// E6
 #[test]
 fn a_producer_may_start_first() {
-    let host = Host::new();
+    let host = TestHost::new();
     let enqueued = host.json(&["enqueue", "later", "--unchecked"]);
     assert_eq!(
         (&enqueued["task"], &enqueued["state"]),
@@ -69,20 +67,13 @@ fn a_payload_over_the_limit_is_refused_with_both_sizes() {
 #[test]
 fn a_payload_of_any_size_is_taken_whole_or_refused_whole() {
     let host = counting();
-    let large = host.write("large.txt", vec![b'x'; 70 << 20]);
-    let file = format!("@{large}");
+    let file = format!("@{}", host.write("large", vec![b'x'; 70 << 20]));
     let limit = ("STEM_PAYLOAD_LIMIT", "69MiB");
-    let said = "the payload has 70 MiB, over the limit of 69 MiB";
-    let enqueue = [
-        "enqueue",
-        "t",
-        "--unchecked",
-        "--content-type",
-        "text/plain",
-    ];
     for source in ["--payload", "--each"] {
-        let arguments = [&enqueue[..], &[source, &file]].concat();
-        host.run_with(limit, &arguments).assert(5, said);
+        let kind = ["--unchecked", "--content-type", "a/b"];
+        let arguments = [&["enqueue", "t", source, &file], &kind[..]].concat();
+        host.run_with(limit, &arguments)
+            .assert(5, "the payload has 70 MiB, over the limit of 69 MiB");
     }
     assert_eq!(host.json(&["queue", "list"]), json!([]));
 }
@@ -96,52 +87,41 @@ fn a_folder_is_no_source_of_payloads() {
     }
 }
 
+/// Flags with a value that is refused where it enters.
+const BAD_FLAGS: [&[&str]; 9] = [
+    &["--queue", "ä"],
+    &["--priority", "10"],
+    &["--max-attempts", "0"],
+    &["--header", "tenant"],
+    &["--delay", "soon"],
+    &["--at", "tomorrow"],
+    &["--content-type", "text"],
+    &["--content-type", "a/\u{1b}[2J"],
+    &["--delay", "1s", "--at", "2026-11-20T08:00:00Z"],
+];
+
 /// E5
 #[test]
 fn a_bad_name_or_number_is_refused_where_it_enters() {
     let host = counting();
-    for arguments in [
-        &["enqueue", "a b"][..],
-        &["enqueue", "word-count", "--queue", "ä"],
-        &["enqueue", "word-count", "--priority", "10"],
-        &["enqueue", "word-count", "--max-attempts", "0"],
-        &["enqueue", "word-count", "--header", "tenant"],
-        &["enqueue", "word-count", "--delay", "soon"],
-        &["enqueue", "word-count", "--at", "tomorrow"],
-        &["enqueue", "word-count", "--content-type", "text"],
-        &["enqueue", "word-count", "--content-type", "a/\u{1b}[2J"],
-        &[
-            "enqueue",
-            "word-count",
-            "--delay",
-            "1s",
-            "--at",
-            "2026-11-20T08:00:00Z",
-        ],
-    ] {
-        host.run(arguments).assert(2, "error: ");
+    host.run(&["enqueue", "a b"]).assert(2, "error: ");
+    for flags in BAD_FLAGS {
+        let arguments = [&["enqueue", "word-count"], flags].concat();
+        host.run(&arguments).assert(2, "error: ");
     }
 }
 
 #[test]
 fn a_files_ending_says_what_it_is() {
-    let host = Host::new();
-    let file = host.write("page.md", "# Title");
-    let id = host.ok(&[
-        "enqueue",
-        "t",
-        "--unchecked",
-        "--payload",
-        &format!("@{file}"),
-    ]);
-    let _worker = host.worker();
+    let host = TestHost::new();
+    let file = format!("@{}", host.write("page.md", "# Title"));
+    let id = host.ok(&["enqueue", "t", "--unchecked", "--payload", &file]);
+    let _worker = host.worker(&[]);
     host.run(&["result", &id, "--wait"])
         .assert(1, "unknown-task");
-    let envelope = host.json(&["dlq", "show", &id])["envelope"].clone();
-    assert_eq!(
-        envelope["payload"],
-        json!({"content_type": "text/markdown", "text": "# Title"})
-    );
+    let payload = host.json(&["dlq", "show", &id])["envelope"]["payload"].clone();
+    let expected = json!({"content_type": "text/markdown", "text": "# Title"});
+    assert_eq!(payload, expected);
 }
 
 /// B6
@@ -171,23 +151,22 @@ fn what_is_due_already_is_queued() {
     }
 }
 
+/// A file of so many payloads, as an argument.
+fn lines(host: &TestHost, count: usize) -> String {
+    let lines: String = (0..count)
+        .map(|n| format!("{{\"text\":\"{n}\"}}\n"))
+        .collect();
+    format!("@{}", host.write("lines.jsonl", lines))
+}
+
 #[test]
 fn every_line_of_a_file_is_an_envelope() {
     let host = counting();
-    let lines: String = (0..2_500)
-        .map(|n| format!("{{\"text\":\"{n}\"}}\n"))
-        .collect();
-    let file = host.write("lines.jsonl", lines);
-    let ids = host.ok(&["enqueue", "word-count", "--each", &format!("@{file}")]);
-    assert_eq!(ids.lines().count(), 2_500);
+    let file = lines(&host, 2_500);
+    let each = ["enqueue", "word-count", "--each", &file];
+    assert_eq!(host.ok(&each).lines().count(), 2_500);
     assert_eq!(host.json(&["queue", "list"])[0]["queued"], 2_500);
-    let objects = host.ok(&[
-        "enqueue",
-        "word-count",
-        "--each",
-        &format!("@{file}"),
-        "--json",
-    ]);
+    let objects = host.ok(&[&each[..], &["--json"]].concat());
     let first: Value = serde_json::from_str(objects.lines().next().expect("a line")).expect("JSON");
     assert_eq!(first["state"], "queued");
 }
@@ -196,22 +175,13 @@ fn every_line_of_a_file_is_an_envelope() {
 fn a_bad_line_is_named_and_those_before_it_are_enqueued() {
     let host = counting();
     for (bad, code, said) in [
-        (
-            "{",
-            2,
-            "after 2 were enqueued: line 4: the payload is no valid JSON",
-        ),
-        (
-            r#"{"text":1}"#,
-            5,
-            "after 2 were enqueued: line 4: the payload does not fit",
-        ),
+        ("{", 2, "line 4: the payload is no valid JSON"),
+        (r#"{"text":1}"#, 5, "line 4: the payload does not fit"),
     ] {
-        let lines =
-            format!("{{\"text\":\"a\"}}\n\n{{\"text\":\"b\"}}\n{bad}\n{{\"text\":\"c\"}}\n");
-        let file = host.write("lines.jsonl", lines);
+        let good = r#"{"text":"a"}"#;
+        let file = host.write("lines.jsonl", [good, "", good, bad, good].join("\n"));
         let answer = host.run(&["enqueue", "word-count", "--each", &format!("@{file}")]);
-        answer.assert(code, said);
+        answer.assert(code, &format!("after 2 were enqueued: {said}"));
         assert_eq!(answer.stdout.lines().count(), 2, "{answer:?}");
     }
 }
@@ -219,10 +189,7 @@ fn a_bad_line_is_named_and_those_before_it_are_enqueued() {
 #[test]
 fn a_reader_that_has_seen_enough_does_not_stop_the_rest() {
     let host = counting();
-    let lines: String = (0..5_000)
-        .map(|n| format!("{{\"text\":\"{n}\"}}\n"))
-        .collect();
-    let file = format!("@{}", host.write("lines.jsonl", lines));
+    let file = lines(&host, 5_000);
     let mut command = host.command(&["enqueue", "word-count", "--each", &file]);
     let mut child = command.stdout(Stdio::piped()).spawn().expect("it runs");
     // Nobody reads: the pipe is closed before the first id comes.

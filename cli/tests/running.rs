@@ -1,11 +1,10 @@
 //! Waiting, results, dead letters and cancellations, with a worker in another process.
 
-mod support;
-
 use serde_json::{Value, json};
-use support::{Host, guest};
+use snapbox::{assert_data_eq, str};
+use stem_tests::host::{TestHost, guest};
 
-fn misbehave(host: &Host, fate: &Value, flags: &[&str]) -> String {
+fn misbehave(host: &TestHost, fate: &Value, flags: &[&str]) -> String {
     let fate = fate.to_string();
     let arguments = ["enqueue", "misbehave", "--payload", fate.as_str()];
     host.ok(&[&arguments[..], flags].concat())
@@ -17,41 +16,38 @@ fn keys(object: &Value) -> Vec<&str> {
     object.keys().map(String::as_str).collect()
 }
 
+const RESULT_KEYS: [&str; 10] = [
+    "attempts",
+    "ended_at",
+    "enqueued_at",
+    "error",
+    "id",
+    "progress",
+    "queue",
+    "result",
+    "state",
+    "task",
+];
+
 /// R5
 #[test]
 fn a_waiting_producer_gets_the_result() {
-    let host = Host::with(&["word-count"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    let _worker = host.worker(&[]);
     let payload = r#"{"text":"a b a"}"#;
     let arguments = ["enqueue", "word-count", "--payload", payload, "--wait"];
     assert_eq!(host.ok(&arguments), r#"{"a":2,"b":1}"#);
     let shown = host.json(&arguments);
-    assert_eq!(
-        (&shown["state"], &shown["result"]),
-        (&json!("succeeded"), &json!({"a": 2, "b": 1}))
-    );
-    assert_eq!(
-        keys(&shown),
-        [
-            "attempts",
-            "ended_at",
-            "enqueued_at",
-            "error",
-            "id",
-            "progress",
-            "queue",
-            "result",
-            "state",
-            "task",
-        ]
-    );
+    let ended = (&shown["state"], &shown["result"]);
+    assert_eq!(ended, (&json!("succeeded"), &json!({"a": 2, "b": 1})));
+    assert_eq!(keys(&shown), RESULT_KEYS);
 }
 
 /// S4
 #[test]
 fn an_awaited_task_that_fails_ends_with_its_error_and_exit_code_1() {
-    let host = Host::with(&["misbehave"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _worker = host.worker(&[]);
     let arguments = [
         "enqueue",
         "misbehave",
@@ -66,7 +62,7 @@ fn an_awaited_task_that_fails_ends_with_its_error_and_exit_code_1() {
 
 #[test]
 fn a_wait_that_runs_out_ends_with_exit_code_4_and_shows_how_far_it_came() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     let payload = r#"{"text":"a"}"#;
     let wait = ["--wait", "--timeout", "100ms", "--json"];
     let enqueue = ["enqueue", "word-count", "--payload", payload];
@@ -82,8 +78,8 @@ fn a_wait_that_runs_out_ends_with_exit_code_4_and_shows_how_far_it_came() {
 
 #[test]
 fn a_result_may_be_written_to_a_file() {
-    let host = Host::with(&["noop"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["noop"]);
+    let _worker = host.worker(&[]);
     let bytes = [0x89, b'P', b'N', b'G', 0, 0xff];
     let picture = format!("@{}", host.write("in.png", bytes));
     let enqueue = ["enqueue", "noop", "--payload", &picture, "--wait"];
@@ -101,7 +97,7 @@ fn a_result_may_be_written_to_a_file() {
 /// R4
 #[test]
 fn where_there_is_no_result_no_file_is_written_and_that_is_said() {
-    let host = Host::new();
+    let host = TestHost::new();
     let policy = host.write("p.toml", "[defaults]\nresult-retention = \"0s\"\n");
     let module = guest("noop").display().to_string();
     host.ok(&["deploy", &module, "--policy", &policy]);
@@ -110,7 +106,7 @@ fn where_there_is_no_result_no_file_is_written_and_that_is_said() {
         1,
         &format!("write to `out` the result of {id}: it is queued"),
     );
-    let _worker = host.worker();
+    let _worker = host.worker(&[]);
     host.run(&["enqueue", "noop", "--wait", "--output", "out"])
         .assert(1, "its task keeps no results");
     assert!(!host.path("out").exists());
@@ -119,8 +115,8 @@ fn where_there_is_no_result_no_file_is_written_and_that_is_said() {
 /// R5
 #[test]
 fn a_person_sees_state_attempts_log_and_error() {
-    let host = Host::with(&["misbehave"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _worker = host.worker(&[]);
     let id = misbehave(&host, &json!({"fate": "reject"}), &[]);
     let answer = host.run(&["result", &id, "--wait"]);
     answer.assert(1, "it has failed");
@@ -133,40 +129,48 @@ fn a_person_sees_state_attempts_log_and_error() {
     );
 }
 
+/// A dead letter on a host whose worker runs.
+fn rejected(host: &TestHost) -> String {
+    let id = misbehave(host, &json!({"fate": "reject"}), &["--header", "tenant=a"]);
+    host.run(&["result", &id, "--wait"]).assert(1, "failed");
+    id
+}
+
 /// B10
 #[test]
-fn dead_letters_are_listed_shown_replayed_and_purged() {
-    let host = Host::with(&["misbehave"]);
-    let _worker = host.worker();
-    let id = misbehave(&host, &json!({"fate": "reject"}), &["--header", "tenant=a"]);
-    host.run(&["result", &id, "--wait"]).assert(1, "failed");
+fn dead_letters_are_listed_and_shown() {
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _worker = host.worker(&[]);
+    let id = rejected(&host);
     let listed = host.json(&["dlq", "list", "--reason", "rejected", "--since", "1h"]);
-    assert_eq!(
-        (&listed[0]["id"], &listed[0]["task"]),
-        (&json!(id), &json!("misbehave"))
-    );
+    let named = (&listed[0]["id"], &listed[0]["task"]);
+    assert_eq!(named, (&json!(id), &json!("misbehave")));
     let shown = host.json(&["dlq", "show", &id]);
     assert_eq!(shown["envelope"]["payload"], json!({"fate": "reject"}));
     assert_eq!(shown["envelope"]["headers"], json!({"tenant": "a"}));
-    assert_eq!(
-        (&shown["attempt_count"], &shown["attempts"][0]["number"]),
-        (&json!(1), &json!(1))
-    );
-    let counted = host.json(&["dlq", "replay", "--queue", "default", "--dry-run"]);
-    assert_eq!(
-        (&counted["matched"], &counted["replayed"]),
-        (&json!(1), &json!(0))
-    );
-    let refused = host.run(&["dlq", "replay", "--queue", "default"]);
-    refused.assert(2, "no terminal to ask on");
+    let attempts = (&shown["attempt_count"], &shown["attempts"][0]["number"]);
+    assert_eq!(attempts, (&json!(1), &json!(1)));
+}
+
+/// B10
+#[test]
+fn dead_letters_are_replayed_by_id_or_with_consent() {
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _worker = host.worker(&[]);
+    let id = rejected(&host);
+    let replay = ["dlq", "replay", "--queue", "default"];
+    let counted = host.json(&[&replay[..], &["--dry-run"]].concat());
+    let counts = (&counted["matched"], &counted["replayed"]);
+    assert_eq!(counts, (&json!(1), &json!(0)));
+    host.run(&replay).assert(2, "no terminal to ask on");
     assert_eq!(host.json(&["dlq", "replay", &id])["replayed"], 1);
 }
 
 /// B10
 #[test]
 fn a_page_of_dead_letters_ends_where_the_next_begins() {
-    let host = Host::with(&["misbehave"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _worker = host.worker(&[]);
     let ids: Vec<String> = (0..3)
         .map(|_| misbehave(&host, &json!({"fate": "reject"}), &[]))
         .inspect(|id| drop(host.run(&["result", id, "--wait"])))
@@ -185,8 +189,8 @@ fn a_page_of_dead_letters_ends_where_the_next_begins() {
 /// B5, B10
 #[test]
 fn a_purge_by_filter_takes_only_what_it_lets_through() {
-    let host = Host::with(&["misbehave"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let _worker = host.worker(&[]);
     let kept = misbehave(&host, &json!({"fate": "reject"}), &["--queue", "default"]);
     host.run(&["result", &kept, "--wait"]).assert(1, "failed");
     let purged = host.json(&["dlq", "purge", "--reason", "poison", "--yes"]);
@@ -203,7 +207,7 @@ fn a_purge_by_filter_takes_only_what_it_lets_through() {
 /// W7
 #[test]
 fn cancelling_says_what_became_of_each() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     let id = host.ok(&["enqueue", "word-count", "--payload", r#"{"text":"a"}"#]);
     let cancelled = host.json(&["cancel", &id]);
     assert_eq!(
@@ -215,13 +219,15 @@ fn cancelling_says_what_became_of_each() {
         again,
         json!([{"id": id, "state": "cancelled", "cancelled": false}])
     );
+    let said = host.ok(&["cancel", &id]);
+    assert_eq!(said, format!("{id}: was cancelled already"));
 }
 
 /// W6
 #[test]
 fn a_worker_that_runs_is_listed_with_times_that_people_and_programs_read() {
-    let host = Host::with(&["noop"]);
-    let _worker = host.worker();
+    let host = TestHost::new().with_deployed(&["noop"]);
+    let _worker = host.worker(&[]);
     host.ok(&["enqueue", "noop", "--wait"]);
     let listed = host.json(&["worker", "list"]);
     assert_eq!(
@@ -235,7 +241,7 @@ fn a_worker_that_runs_is_listed_with_times_that_people_and_programs_read() {
 /// B11
 #[test]
 fn a_known_queue_that_is_empty_has_counts_of_zero() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     let shown = host.json(&["queue", "show", "default"]);
     assert_eq!(
         shown,
@@ -247,4 +253,23 @@ fn a_known_queue_that_is_empty_has_counts_of_zero() {
         host.ok(&["queue", "resume", "default"]),
         "resumed `default`"
     );
+}
+
+/// B11
+#[test]
+fn a_person_sees_tables_with_aligned_columns() {
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    let count = ["enqueue", "word-count", "--payload", r#"{"text":"a"}"#];
+    host.ok(&count);
+    host.ok(&[&count[..], &["--queue", "reports", "--delay", "1h"]].concat());
+    host.ok(&["queue", "pause", "reports"]);
+    let queues = str![[r#"
+QUEUE    PAUSED  QUEUED  SCHEDULED  RUNNING  DEAD
+default          1       0          0        0
+reports  paused  0       1          0        0"#]];
+    assert_data_eq!(host.ok(&["queue", "list"]), queues);
+    let tasks = str![[r#"
+TASK        MODULE        QUEUE  ATTEMPTS  HARD LIMIT  MEMORY  DESCRIPTION
+word-count  word_count@1         3         10s         64 MiB  Counts how often each word occurs; words are runs of letters and digits, in lower case."#]];
+    assert_data_eq!(host.ok(&["task", "list"]), tasks);
 }

@@ -1,13 +1,11 @@
 //! Wrong usage, wrong configuration and stores that cannot be used: what is said, and the exit code.
 
-mod support;
-
 use snapbox::{assert_data_eq, str};
-use support::Host;
+use stem_tests::host::TestHost;
 
 #[test]
 fn help_is_a_table_of_contents() {
-    let help = Host::new().ok(&["--help"]);
+    let help = TestHost::new().ok(&["--help"]);
     let commands: Vec<&str> = help
         .lines()
         .filter_map(|line| line.strip_prefix("  "))
@@ -25,7 +23,7 @@ fn help_is_a_table_of_contents() {
 /// A flag that this version does not have is no flag that is ignored.
 #[test]
 fn a_flag_that_does_not_exist_is_wrong_usage() {
-    let host = Host::new();
+    let host = TestHost::new();
     for arguments in [
         &["enqueue", "t", "--unique", "k"][..],
         &["deploy", "f.wasm", "--canary", "5%"],
@@ -44,30 +42,30 @@ fn a_flag_that_does_not_exist_is_wrong_usage() {
 /// It acknowledges without running anything: never where somebody's work lies.
 #[test]
 fn a_worker_without_guests_is_refused_outside_of_a_benchmark() {
-    let answer = Host::new().run(&["bench", "worker"]);
+    let answer = TestHost::new().run(&["bench", "worker"]);
     answer.assert(2, "no benchmark made the namespace `stem`");
 }
 
 #[test]
 fn a_misspelt_command_is_answered_with_the_nearest() {
-    let answer = Host::new().run(&["queue", "lst"]);
+    let answer = TestHost::new().run(&["queue", "lst"]);
     answer.assert(2, "a similar subcommand exists: 'list'");
 }
 
 #[test]
 fn an_unknown_key_stops_the_start_and_names_the_nearest_good_one() {
-    let host = Host::new();
+    let host = TestHost::new();
     host.write("stem-host.toml", "namespce = \"a\"");
     let answer = host.run(&["queue", "list"]);
     answer.assert(2, "unknown key `namespce`; did you mean `namespace`?");
     assert!(answer.stderr.starts_with("error: read the configuration `"));
-    let answer = Host::new().run_with(("STEM_NAMESPCE", "a"), &["queue", "list"]);
+    let answer = TestHost::new().run_with(("STEM_NAMESPCE", "a"), &["queue", "list"]);
     answer.assert(2, "did you mean `STEM_NAMESPACE`?");
 }
 
 #[test]
 fn what_needs_no_settings_does_not_stumble_over_bad_ones() {
-    let host = Host::new();
+    let host = TestHost::new();
     host.write("stem-host.toml", "namespce = \"a\"");
     for shell in ["bash", "zsh", "fish"] {
         assert!(
@@ -79,7 +77,7 @@ fn what_needs_no_settings_does_not_stumble_over_bad_ones() {
 
 #[test]
 fn a_setting_has_the_same_meaning_wherever_it_stands() {
-    let host = Host::new();
+    let host = TestHost::new();
     host.write("stem-host.toml", "namespace = \"from-file\"");
     host.ok(&["queue", "pause", "q"]);
     let namespace = |answer: serde_json::Value| answer["namespace"].clone();
@@ -91,7 +89,7 @@ fn a_setting_has_the_same_meaning_wherever_it_stands() {
 /// What is a number is one, and what is not set is null.
 #[test]
 fn values_have_the_same_types_in_every_command() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     let store = host.json(&["store", "info"])["stores"][0].clone();
     assert_eq!(store["envelopes"], 0, "{store}");
     assert_eq!(store["shared_by_processes"], true, "{store}");
@@ -105,41 +103,44 @@ fn values_have_the_same_types_in_every_command() {
 
 #[test]
 fn a_misspelt_log_level_is_refused_with_the_nearest() {
-    let answer = Host::new().run(&["queue", "list", "--log-level", "inof"]);
+    let answer = TestHost::new().run(&["queue", "list", "--log-level", "inof"]);
     answer.assert(2, "`inof` is no level; did you mean `info`?");
 }
 
 #[test]
 fn a_store_in_memory_is_refused_where_another_process_should_see_it() {
-    let answer = Host::new().run(&["queue", "list", "--broker-url", "memory:"]);
+    let answer = TestHost::new().run(&["queue", "list", "--broker-url", "memory:"]);
     answer.assert(2, "ends with its process");
 }
 
 #[test]
 fn a_server_of_a_later_version_is_refused_without_its_password() {
     let url = "postgres://ada:secret@h/d";
-    let answer = Host::new().run(&["queue", "list", "--broker-url", url]);
+    let answer = TestHost::new().run(&["queue", "list", "--broker-url", url]);
     answer.assert(2, "a `postgres` store comes with a later version");
     assert!(!answer.stderr.contains("secret"), "{answer:?}");
 }
 
+/// An id that no envelope has.
+const NOBODYS: &str = "0198c5a2-7d30-7c3e-8f43-0123456789ab";
+const LOOKING: [&[&str]; 8] = [
+    &["queue", "list"],
+    &["result", NOBODYS],
+    &["cancel", NOBODYS],
+    &["task", "list"],
+    &["module", "list"],
+    &["worker", "list"],
+    &["dlq", "list"],
+    &["store", "info"],
+];
+
 /// A slip of the pen is not answered with an empty store.
 #[test]
 fn what_only_looks_makes_no_store() {
-    let host = Host::new();
-    let id = "0198c5a2-7d30-7c3e-8f43-0123456789ab";
-    for arguments in [
-        &["queue", "list"][..],
-        &["result", id],
-        &["cancel", id],
-        &["task", "list"],
-        &["module", "list"],
-        &["worker", "list"],
-        &["dlq", "list"],
-        &["store", "info"],
-    ] {
-        let answer = host.run(arguments);
-        answer.assert(3, "error: open `sqlite:stem.db`: there is no store\nhint: ");
+    let host = TestHost::new();
+    for arguments in LOOKING {
+        let said = "error: open `sqlite:stem.db`: there is no store\nhint: ";
+        host.run(arguments).assert(3, said);
     }
     assert!(!host.path("stem.db").exists());
 }
@@ -147,7 +148,7 @@ fn what_only_looks_makes_no_store() {
 /// R2: on one server, record and settlement are one step.
 #[test]
 fn one_file_is_one_server_however_it_is_written() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     for written in [
         "sqlite:./stem.db",
         "sqlite:link.db",
@@ -166,7 +167,7 @@ fn one_file_is_one_server_however_it_is_written() {
 
 #[test]
 fn a_path_that_cannot_be_written_is_a_store_that_cannot_be_reached() {
-    let host = Host::new();
+    let host = TestHost::new();
     let file = host.write("file", "");
     let url = format!("sqlite:{file}/stem.db");
     let answer = host.run(&["queue", "pause", "q", "--broker-url", &url]);
@@ -176,7 +177,7 @@ fn a_path_that_cannot_be_written_is_a_store_that_cannot_be_reached() {
 
 #[test]
 fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
-    let host = Host::new();
+    let host = TestHost::new();
     let garbage = "no database at all ".repeat(1_000);
     host.write("stem.db", &garbage);
     host.run(&["queue", "list"])
@@ -187,7 +188,7 @@ fn a_file_that_is_no_store_is_refused_and_left_as_it_is() {
 
 #[test]
 fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
-    let host = Host::new();
+    let host = TestHost::new();
     host.ok(&["queue", "pause", "kept"]);
     let mut bytes = std::fs::read(host.path("stem.db")).expect("made");
     // SQLite keeps the format's number in four bytes at offset 60.
@@ -200,8 +201,18 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
 }
 
 #[test]
+fn a_purge_of_everything_is_asked_for_by_name() {
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    host.run(&["dlq", "purge", "--yes"])
+        .assert(2, "no ID and no filter is given\nhint: --all");
+    host.run(&["dlq", "purge", "--all", "--queue", "q", "--yes"])
+        .assert(2, "--all excludes ids and filters");
+    assert_eq!(host.json(&["dlq", "purge", "--all", "--yes"])["purged"], 0);
+}
+
+#[test]
 fn what_destroys_asks_first_and_without_a_terminal_wants_a_flag() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     host.ok(&["enqueue", "word-count", "--payload", r#"{"text":"a"}"#]);
     for arguments in [
         &["queue", "purge", "default"][..],
@@ -212,38 +223,41 @@ fn what_destroys_asks_first_and_without_a_terminal_wants_a_flag() {
         assert!(answer.stderr.contains("--yes"), "{answer:?}");
     }
     assert_eq!(host.json(&["queue", "list"])[0]["queued"], 1);
-    host.run(&["dlq", "purge", "--yes"])
-        .assert(2, "no ID and no filter is given\nhint: --all");
-    host.run(&["dlq", "purge", "--all", "--queue", "q", "--yes"])
-        .assert(2, "--all excludes ids and filters");
-    assert_eq!(host.json(&["dlq", "purge", "--all", "--yes"])["purged"], 0);
 }
 
 #[test]
 fn what_is_not_there_is_said_with_the_nearest_that_is() {
-    let host = Host::with(&["word-count"]);
-    host.run(&["task", "show", "word-cuont"])
-        .assert(1, "did you mean `word-count`?");
-    host.run(&["module", "show", "word_cuont"])
-        .assert(1, "did you mean `word_count`?");
-    host.run(&["queue", "show", "defualt"])
-        .assert(1, "did you mean `default`?");
-    let id = "0198c5a2-7d30-7c3e-8f43-0123456789ab";
-    host.run(&["result", id])
-        .assert(1, "no envelope has this id");
-    host.run(&["cancel", id])
-        .assert(1, "no envelope has this id");
-    host.run(&["dlq", "show", id])
-        .assert(1, "is no dead letter");
-    for verb in ["list", "replay"] {
-        host.run(&["dlq", verb, "--cursor", id])
-            .assert(1, "there is none with the id");
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    for (noun, misspelt, near) in [
+        ("task", "word-cuont", "word-count"),
+        ("module", "word_cuont", "word_count"),
+        ("queue", "defualt", "default"),
+    ] {
+        host.run(&[noun, "show", misspelt])
+            .assert(1, &format!("did you mean `{near}`?"));
+    }
+}
+
+#[test]
+fn an_id_that_nobody_knows_is_not_found() {
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    for (arguments, said) in [
+        (&["result", NOBODYS][..], "no envelope has this id"),
+        (&["cancel", NOBODYS], "no envelope has this id"),
+        (&["dlq", "show", NOBODYS], "is no dead letter"),
+        (&["dlq", "list", "--cursor", NOBODYS], "there is none with"),
+        (
+            &["dlq", "replay", "--cursor", NOBODYS],
+            "there is none with",
+        ),
+    ] {
+        host.run(arguments).assert(1, said);
     }
 }
 
 #[test]
 fn an_id_and_a_queue_may_be_named_as_well() {
-    let host = Host::with(&["word-count"]);
+    let host = TestHost::new().with_deployed(&["word-count"]);
     let id = host.ok(&["enqueue", "word-count", "--payload", r#"{"text":"a"}"#]);
     assert_eq!(host.json(&["result", "--id", &id])["state"], "queued");
     assert_eq!(

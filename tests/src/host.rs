@@ -38,6 +38,24 @@ impl Answer {
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+
+    /// Fails unless the command ended so, and said this on standard error.
+    ///
+    /// # Panics
+    /// Where it did not.
+    pub fn assert(&self, code: i32, said: &str) {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.stderr.contains(said), "no `{said}` in {self:?}");
+    }
+
+    fn of(mut command: Command) -> Self {
+        let output = command.output().expect("stem-host is built");
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
 }
 
 impl Default for TestHost {
@@ -53,13 +71,9 @@ impl TestHost {
     /// Where no folder can be made.
     pub fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder for the test");
-        let cache = target().join("test-cache");
-        let store = format!("sqlite:{}", folder.path().join("stem.db").display());
         let variables = [
             ("HOME", folder.path().display().to_string()),
-            // Compiled modules are checked when they are loaded: tests may share them.
-            ("XDG_CACHE_HOME", cache.display().to_string()),
-            ("STEM_BROKER_URL", store),
+            ("STEM_BROKER_URL", "sqlite:stem.db".to_owned()),
         ];
         Self {
             variables: variables
@@ -95,6 +109,8 @@ impl TestHost {
     /// Where it cannot be written.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) -> String {
         let path = self.path(name);
+        let folder = path.parent().expect("it is in the test's folder");
+        std::fs::create_dir_all(folder).expect("the test's folder can be written");
         std::fs::write(&path, content).expect("the test's folder can be written");
         path.display().to_string()
     }
@@ -117,15 +133,17 @@ impl TestHost {
     /// # Panics
     /// Where it cannot be run.
     pub fn run(&self, arguments: &[&str]) -> Answer {
-        let output = self
-            .command(arguments)
-            .output()
-            .expect("stem-host is built");
-        Answer {
-            code: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Answer::of(self.command(arguments))
+    }
+
+    /// Runs a command to its end with another variable in its environment.
+    ///
+    /// # Panics
+    /// Where it cannot be run.
+    pub fn run_with(&self, variable: (&str, &str), arguments: &[&str]) -> Answer {
+        let mut command = self.command(arguments);
+        command.env(variable.0, variable.1);
+        Answer::of(command)
     }
 
     /// Runs a command that must succeed, and gives what it prints.
@@ -239,6 +257,11 @@ pub fn guest(example: &str) -> PathBuf {
     path
 }
 
+/// The guest that the benchmarks carry, compiled and committed: the tasks `noop` and `spin`.
+pub fn built_in() -> PathBuf {
+    workspace::root().join("cli/assets/noop.wasm")
+}
+
 /// The same module under another digest: a section that means nothing is added at its end.
 ///
 /// # Panics
@@ -267,10 +290,6 @@ fn target_profile() -> PathBuf {
     profile
         .expect("tests lie in target/PROFILE/deps")
         .to_owned()
-}
-
-fn target() -> PathBuf {
-    workspace::root().join("target")
 }
 
 /// Now, for bounds on waiting.

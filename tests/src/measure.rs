@@ -21,6 +21,8 @@ pub struct Source {
     pub first_line: String,
     /// Its functions, tests left out.
     pub functions: Vec<Function>,
+    /// Its tests: their lines are those between the braces.
+    pub tests: Vec<Function>,
     /// The names of its types and traits, tests left out.
     pub types: Vec<String>,
     /// The inner attributes of the file, as text without spaces.
@@ -101,17 +103,21 @@ impl Measuring {
         visit::visit_block(self, block);
         let nesting = self.deepest;
         (self.depth, self.deepest) = outside;
-        if is_test || self.in_tests {
-            return;
-        }
         let begin = sig.span().start().line;
         let is_self = |input: &&syn::FnArg| matches!(input, syn::FnArg::Receiver(_));
-        self.found.functions.push(Function {
+        let mut function = Function {
             place: format!("{}:{begin}", sig.ident),
             lines: block.span().end().line + 1 - begin,
             parameters: sig.inputs.len() - sig.inputs.iter().filter(is_self).count(),
             nesting,
-        });
+        };
+        if is_test {
+            let (open, close) = (block.span().start(), block.span().end());
+            function.lines = (close.line - open.line).saturating_sub(1);
+            self.found.tests.push(function);
+        } else if !self.in_tests {
+            self.found.functions.push(function);
+        }
     }
 
     fn deeper(&mut self, inside: impl FnOnce(&mut Self)) {
@@ -289,7 +295,10 @@ mod tests {
 
     /// B3
     #[test]
-    fn a_lease_ends() {}
+    fn a_lease_ends() {
+        let _ = 1;
+        let _ = 2;
+    }
 
     proptest! {
         /// B4: whatever comes.
@@ -314,6 +323,15 @@ mod tests {
             (function.lines, function.parameters, function.nesting),
             (10, 2, 2)
         );
+    }
+
+    #[test]
+    fn a_test_is_as_long_as_what_is_between_its_braces() {
+        let source = sample();
+        let [test] = source.tests.as_slice() else {
+            panic!("one test beside the macro's: {source:?}");
+        };
+        assert_eq!((test.place.as_str(), test.lines), ("a_lease_ends:30", 2));
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, Package};
 
@@ -88,9 +89,19 @@ pub fn rust_files(package: &Package) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Every file of the repository but what is built and what git keeps for itself.
-pub fn all_files() -> Vec<PathBuf> {
-    files_below(root())
+/// Every file that is kept: what git tracks, or whatever lies here where this is no repository.
+pub fn kept_files() -> Vec<PathBuf> {
+    let asked = Command::new("git")
+        .args(["ls-files", "-z"])
+        .current_dir(root())
+        .output();
+    let listed = asked.ok().filter(|answer| answer.status.success());
+    let Some(listed) = listed else {
+        return files_below(root());
+    };
+    let names = String::from_utf8_lossy(&listed.stdout).into_owned();
+    let paths = names.split_terminator('\0').map(|name| root().join(name));
+    paths.filter(|path| path.is_file()).collect()
 }
 
 /// A path named from the root.

@@ -27,33 +27,33 @@ fn assert_refused(answer: &Answer, code: i32, words: &[&str]) {
     );
 }
 
-/// E1: nothing is lost, not even what nobody can read.
-#[test]
-fn an_envelope_that_cannot_be_decoded_becomes_a_dead_letter_with_its_bytes() {
-    let host = TestHost::new();
-    let id = EnvelopeId::new();
-    let garbage = Publication {
+/// An envelope that nobody can decode.
+fn garbage(id: EnvelopeId) -> Publication {
+    Publication {
         id,
         task: TaskName::new("word-count").expect("a name"),
         queue: QueueName::new("default").expect("a name"),
         priority: 0,
         due: Due::Now,
         bytes: bytes::Bytes::from_static(b"\xc1no envelope"),
-    };
+    }
+}
+
+/// E1: nothing is lost, not even what nobody can read.
+#[test]
+fn an_envelope_that_cannot_be_decoded_becomes_a_dead_letter_with_its_bytes() {
+    let host = TestHost::new();
+    let id = EnvelopeId::new();
     let store = StoreFile::of(&host);
-    let published = store.with(async |stores| stores.broker.publish(&[garbage]).await);
+    let published = store.with(async |stores| stores.broker.publish(&[garbage(id)]).await);
     assert_eq!(published.expect("stored"), [Published::Stored]);
     let _worker = host.worker(&[]);
-    assert_eq!(
-        host.outcome(&id.to_string())["error"]["kind"],
-        "undecodable"
-    );
+    let outcome = host.outcome(&id.to_string());
+    assert_eq!(outcome["error"]["kind"], "undecodable");
     let letters = store.with(async |stores| stores.dead_letters.show(&[id]).await);
-    let letter = letters
-        .expect("an answer")
-        .remove(0)
-        .expect("a dead letter");
-    assert_eq!(&letter.bytes[..], b"\xc1no envelope");
+    let letter = letters.expect("an answer").remove(0);
+    let bytes = letter.expect("a dead letter").bytes;
+    assert_eq!(&bytes[..], b"\xc1no envelope");
 }
 
 /// Runs an ignored test of this file where the temporary folder is a disk of 300 MiB: in a mount that only that run
@@ -91,27 +91,22 @@ fn a_disk_without_a_byte_left_loses_nothing() {
     on_a_small_disk("without_a_byte_left");
 }
 
+const ENQUEUE: [&str; 4] = ["enqueue", "word-count", "--payload", r#"{"text": "new"}"#];
+
 /// Where the temporary folder is the small disk.
 #[test]
 #[ignore = "run by a test above, on a disk of its own"]
 fn within_the_reserve() {
     let host = store();
     host.write("ballast", vec![0; 60 << 20]);
-    let payload = r#"{"text": "new"}"#;
-    let refused = host.run(&["enqueue", "word-count", "--payload", payload]);
-    assert_refused(&refused, 5, &["full", "hint: "]);
-    assert_eq!(
-        host.json(&["queue", "list"])[0]["queued"],
-        1,
-        "what was there is there"
-    );
+    assert_refused(&host.run(&ENQUEUE), 5, &["full", "hint: "]);
+    let queues = host.json(&["queue", "list"]);
+    assert_eq!(queues[0]["queued"], 1, "what was there is there");
     let _worker = host.worker(&[]);
     host.until("the old one has ended", |host| host.alive() == 0);
     std::fs::remove_file(host.path("ballast")).expect("room");
     host.until("there is room again", |host| {
-        host.run(&["enqueue", "word-count", "--payload", payload, "--wait"])
-            .code
-            == 0
+        host.run(&[&ENQUEUE[..], &["--wait"]].concat()).code == 0
     });
 }
 

@@ -46,27 +46,30 @@ fn delivery(lookup: &Lookup) -> u32 {
     attempt.map_or(0, |attempt| attempt.delivery)
 }
 
-/// B1, B3, B4, B5, B8, R2, W8
-#[test]
-fn fifty_kills_lose_nothing_double_nothing_and_charge_nothing() {
-    let host = TestHost::new().with_deployed(&["misbehave"]);
-    let ids = sleepers(&host, ENVELOPES);
-    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len() as u64, ENVELOPES);
+/// Each worker is killed when its share of the envelopes has ended, and before it has nothing left to do.
+fn kill_workers(host: &TestHost) {
     for kill in 1..=KILLS {
         let worker = host.worker(&KILLABLE);
         let left = ENVELOPES - kill * ENVELOPES / (KILLS + 1);
         host.until("its share has ended", |host| host.alive() <= left);
         worker.kill();
     }
+}
+
+/// B1, B3, B4, B5, B8, R2, W8
+#[test]
+fn fifty_kills_lose_nothing_double_nothing_and_charge_nothing() {
+    let host = TestHost::new().with_deployed(&["misbehave"]);
+    let ids = sleepers(&host, ENVELOPES);
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>().len() as u64, ENVELOPES);
+    kill_workers(&host);
     let _worker = host.worker(&KILLABLE);
     host.until("all have ended", |host| host.alive() == 0);
     let lookups = StoreFile::of(&host).look_up(&ids);
     lookups.iter().for_each(assert_ended_once);
     let redelivered = lookups.iter().filter(|lookup| delivery(lookup) > 1);
-    assert!(
-        redelivered.count() as u64 >= KILLS,
-        "the kills met nothing at work"
-    );
+    let met = redelivered.count() as u64;
+    assert!(met >= KILLS, "the kills met {met} at work");
 }
 
 /// B2, B4: no kills, and nothing is delivered twice.
@@ -85,39 +88,25 @@ fn two_workers_on_one_file_share_the_work_and_none_of_it() {
     assert_eq!(workers.len(), 2);
 }
 
+/// Whether the worker is listed as dead.
+fn is_shown_as_dead(host: &TestHost, name: &str) -> bool {
+    let workers = host.json(&["worker", "list"]);
+    let mut all = workers.as_array().into_iter().flatten();
+    all.any(|one| one["worker"] == name && one["dead"] == true)
+}
+
 /// B3, W6: the default lease of 15 s, and a second worker.
 #[test]
 fn what_a_killed_worker_held_runs_elsewhere_and_the_worker_is_shown_as_dead() {
     let host = TestHost::new().with_deployed(&["misbehave"]);
     let lost = host.worker(&["--name", "lost"]);
-    let id = host.enqueue(
-        "misbehave",
-        &json!({"fate": "snooze", "ms": 1, "times": 0}),
-        &[],
-    );
-    assert_eq!(host.outcome(&id)["state"], "succeeded");
-    let held = host.enqueue(
-        "misbehave",
-        &json!({"fate": "spin"}),
-        &["--max-attempts", "1"],
-    );
+    let spin = json!({"fate": "spin"});
+    let held = host.enqueue("misbehave", &spin, &["--max-attempts", "1"]);
     host.until_state(&held, "running");
     lost.kill();
     let _worker = host.worker(&["--name", "other"]);
-    let outcome = host.outcome(&held);
-    assert_eq!(
-        text(&outcome["attempts"][0]["worker"]),
-        "other",
-        "{outcome}"
-    );
-    assert_eq!(outcome["attempts"][0]["number"], 1);
-    host.until("it is shown as dead", |host| {
-        let workers = host.json(&["worker", "list"]);
-        let lost = workers
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|one| one["worker"] == "lost");
-        lost.is_some_and(|lost| lost["dead"] == true)
-    });
+    let attempt = host.outcome(&held)["attempts"][0].clone();
+    assert_eq!(text(&attempt["worker"]), "other", "{attempt}");
+    assert_eq!(attempt["number"], 1, "{attempt}");
+    host.until("it is shown as dead", |host| is_shown_as_dead(host, "lost"));
 }

@@ -121,6 +121,17 @@ fn a_worker_that_is_told_to_stop_finishes_what_it_has() {
     assert_eq!(host.state(&id), "succeeded");
 }
 
+/// Another worker has it; it is cancelled there, and each of both attempts was the first.
+fn assert_runs_again_as_the_same_attempt(host: &TestHost, id: &str) {
+    assert_eq!(host.state(id), "queued");
+    let _worker = host.worker(&[]);
+    host.until_state(id, "running");
+    host.ok(&["cancel", id, "--now"]);
+    let attempts = host.outcome(id)["attempts"].clone();
+    let numbers = (&attempts[0]["number"], &attempts[1]["number"]);
+    assert_eq!(numbers, (&json!(1), &json!(1)), "{attempts}");
+}
+
 /// W5: a task that winds up is given back, and nothing is charged.
 #[test]
 fn a_task_that_winds_up_at_shutdown_runs_again_as_the_same_attempt() {
@@ -129,20 +140,9 @@ fn a_task_that_winds_up_at_shutdown_runs_again_as_the_same_attempt() {
     let id = running(&host, &json!({"fate": "stop-when-asked"}));
     worker.terminate();
     let (status, took) = worker.ended();
-    assert!(
-        status.success() && took < Duration::from_secs(10),
-        "{status} after {took:?}"
-    );
-    assert_eq!(host.state(&id), "queued");
-    let _worker = host.worker(&[]);
-    host.until_state(&id, "running");
-    host.ok(&["cancel", &id]);
-    let numbers = host.outcome(&id)["attempts"].clone();
-    assert_eq!(
-        (&numbers[0]["number"], &numbers[1]["number"]),
-        (&json!(1), &json!(1)),
-        "{numbers}"
-    );
+    assert!(status.success(), "{status}");
+    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert_runs_again_as_the_same_attempt(&host, &id);
 }
 
 /// W5: what does not wind up within the grace is ended, given back, and not charged.
@@ -153,19 +153,9 @@ fn a_task_that_does_not_stop_is_given_back_when_the_grace_is_over() {
     let id = running(&host, &json!({"fate": "spin"}));
     worker.terminate();
     let (status, took) = worker.ended();
-    assert!(
-        status.success() && took < Duration::from_secs(1) + SOON,
-        "{status} after {took:?}"
-    );
-    assert_eq!(host.state(&id), "queued");
-    let _worker = host.worker(&[]);
-    host.until_state(&id, "running");
-    host.ok(&["cancel", &id, "--now"]);
-    let attempts = host.outcome(&id)["attempts"].clone();
-    assert_eq!(
-        (&attempts[0]["number"], &attempts[1]["number"]),
-        (&json!(1), &json!(1))
-    );
+    assert!(status.success(), "{status}");
+    assert!(took < Duration::from_secs(1) + SOON, "{took:?}");
+    assert_runs_again_as_the_same_attempt(&host, &id);
 }
 
 /// W5: the second signal does not wait.

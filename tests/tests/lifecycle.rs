@@ -45,16 +45,12 @@ fn a_record_shows_what_an_attempt_used_and_where_it_ran() {
     let outcome = host.outcome(&id);
     let attempt = &outcome["attempts"][0];
     assert_eq!(attempt["worker"], "first-worker");
-    assert_eq!(
-        (&attempt["number"], &attempt["delivery"]),
-        (&json!(1), &json!(1))
-    );
+    let numbers = (&attempt["number"], &attempt["delivery"]);
+    assert_eq!(numbers, (&json!(1), &json!(1)));
     assert_eq!(text(&attempt["module"]).len(), 64);
     assert!(attempt["peak_memory_bytes"].as_u64() > Some(0), "{attempt}");
-    assert!(
-        outcome["enqueued_at"].as_str() <= outcome["ended_at"].as_str(),
-        "{outcome}"
-    );
+    let (enqueued, ended) = (&outcome["enqueued_at"], &outcome["ended_at"]);
+    assert!(enqueued.as_str() <= ended.as_str(), "{outcome}");
 }
 
 /// W3, W4
@@ -95,17 +91,12 @@ fn a_task_that_snoozes_keeps_its_attempt() {
 fn a_dead_letter_lives_again_when_it_is_replayed() {
     let host = misbehaving();
     let _worker = host.worker(&[]);
-    let id = host.enqueue(
-        "misbehave",
-        &json!({"fate": "fail"}),
-        &["--max-attempts", "2"],
-    );
+    let fate = json!({"fate": "fail"});
+    let id = host.enqueue("misbehave", &fate, &["--max-attempts", "2"]);
     assert_eq!(host.outcome(&id)["state"], "failed");
-    let dead = host.json(&["dlq", "list"]);
-    assert_eq!(
-        (&dead[0]["id"], &dead[0]["reason"]),
-        (&json!(id), &json!("attempts-exhausted"))
-    );
+    let dead = host.json(&["dlq", "list"])[0].clone();
+    let why = (&dead["id"], &dead["reason"]);
+    assert_eq!(why, (&json!(id), &json!("attempts-exhausted")));
     host.ok(&["dlq", "replay", &id]);
     host.until("it is dead again", |host| {
         host.json(&["dlq", "list"])[0]["generation"] == 2
@@ -195,12 +186,13 @@ fn a_delayed_envelope_waits_for_its_time() {
 /// B7
 #[test]
 fn a_higher_priority_goes_first() {
-    let host = TestHost::new().with_deployed(&["word-count"]);
-    let low = host.enqueue("word-count", &json!({"text": "low"}), &[]);
-    let high = host.enqueue("word-count", &json!({"text": "high"}), &["--priority", "9"]);
+    let host = misbehaving();
+    let nap = json!({"fate": "sleep", "ms": 30});
+    let low = host.enqueue("misbehave", &nap, &[]);
+    let high = host.enqueue("misbehave", &nap, &["--priority", "9"]);
     let _worker = host.worker(&["--concurrency", "1"]);
-    let began = |id: &str| text(&host.outcome(id)["attempts"][0]["started_at"]);
-    assert!(began(&high) <= began(&low));
+    let time = |id: &str, field: &str| text(&of_attempts(&host.outcome(id), field)[0]);
+    assert!(time(&high, "ended_at") <= time(&low, "started_at"));
 }
 
 /// B14
@@ -238,24 +230,25 @@ fn a_new_version_is_picked_up_while_attempts_of_the_old_one_run() {
     assert_ne!(of_attempts(&host.outcome(&old), "module"), [digest]);
 }
 
+/// A host whose records lie on a second file.
+fn with_a_second_store() -> TestHost {
+    let host = TestHost::new();
+    let results = format!("sqlite:{}", host.path("results.db").display());
+    host.with("STEM_RESULT_BACKEND_URL", results)
+        .with_deployed(&["misbehave"])
+}
+
 /// R2: broker on one file, records on another.
 #[test]
 fn the_results_may_lie_in_a_second_store() {
-    let host = TestHost::new();
-    let results = format!("sqlite:{}", host.path("results.db").display());
-    let host = host
-        .with("STEM_RESULT_BACKEND_URL", results)
-        .with_deployed(&["misbehave"]);
+    let host = with_a_second_store();
     let _worker = host.worker(&[]);
     let good = host.enqueue("misbehave", &json!({"fate": "fail-times", "times": 1}), &[]);
     let bad = host.enqueue("misbehave", &json!({"fate": "reject"}), &[]);
     assert_eq!(host.outcome(&good)["state"], "succeeded");
     assert_eq!(host.outcome(&bad)["state"], "failed");
     let alone = host.with("STEM_RESULT_BACKEND_URL", "");
-    assert_eq!(
-        alone.run(&["result", &good]).code,
-        1,
-        "the broker keeps no records"
-    );
+    let code = alone.run(&["result", &good]).code;
+    assert_eq!(code, 1, "the broker keeps no records");
     assert_eq!(alone.json(&["dlq", "list"])[0]["id"], json!(bad));
 }

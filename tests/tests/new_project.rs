@@ -1,6 +1,6 @@
 //! What `stem-host new` makes builds, tests, deploys and runs as it is.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::json;
@@ -12,30 +12,35 @@ fn cargo(project: &Path, arguments: &[&str]) {
     let output = Command::new("cargo")
         .args(arguments)
         .current_dir(project)
-        .env(
-            "CARGO_TARGET_DIR",
-            workspace::root().join("target/new-project"),
-        )
+        .env("CARGO_TARGET_DIR", target())
         .output()
         .expect("cargo");
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "cargo {arguments:?}: {said}");
 }
 
+/// Where cargo leaves what it builds.
+fn target() -> PathBuf {
+    workspace::root().join("target/new-project")
+}
+
+/// A new project's folder, with the versions that are used here: somebody else's release does not fail this test.
+fn project(host: &TestHost) -> PathBuf {
+    host.ok(&["new", "hello"]);
+    let project = host.path("hello");
+    let lock = workspace::root().join("Cargo.lock");
+    std::fs::copy(lock, project.join("Cargo.lock")).expect("a copy");
+    project
+}
+
 #[test]
 fn a_new_project_builds_tests_deploys_and_runs_as_it_is() {
     let host = TestHost::new();
-    host.ok(&["new", "hello"]);
-    let project = host.path("hello");
-    // The same versions as here: a release of somebody else's does not fail this test.
-    let lock = workspace::root().join("Cargo.lock");
-    std::fs::copy(lock, project.join("Cargo.lock")).expect("a copy");
+    let project = project(&host);
     cargo(&project, &["test"]);
-    cargo(
-        &project,
-        &["build", "--target", "wasm32-wasip2", "--release"],
-    );
-    let built = workspace::root().join("target/new-project/wasm32-wasip2/release/hello.wasm");
+    let wasm = ["build", "--target", "wasm32-wasip2", "--release"];
+    cargo(&project, &wasm);
+    let built = target().join("wasm32-wasip2/release/hello.wasm");
     let policy = project.join("stem.toml").display().to_string();
     host.ok(&["deploy", &built.display().to_string(), "--policy", &policy]);
     let _worker = host.worker(&[]);

@@ -114,11 +114,9 @@ fn the_commands_of_readme_do_what_it_shows() {
     assert!(shown.len() >= 3, "{shown:?}");
     let mut background = Vec::new();
     for shown in &shown {
+        let in_its_place = format!("exec {}", shown.command);
         match shown.is_background {
-            true => background.push(Worker::start(shell(
-                &host,
-                &format!("exec {}", shown.command),
-            ))),
+            true => background.push(Worker::start(shell(&host, &in_its_place))),
             false => assert_shows(&host, shown),
         }
     }

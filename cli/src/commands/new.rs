@@ -168,35 +168,30 @@ mod tests {
         found.expect("it is there").1
     }
 
+    const EXPECTED: [&str; 11] = [
+        "Cargo.toml",
+        "README.md",
+        "stem.toml",
+        ".gitignore",
+        ".cargo/config.toml",
+        "src/lib.rs",
+        "vendor/stem-guest/Cargo.toml",
+        "vendor/stem-guest/src/lib.rs",
+        "vendor/stem-guest/wit/task.wit",
+        "vendor/stem-guest/macros/Cargo.toml",
+        "vendor/stem-guest/macros/src/lib.rs",
+    ];
+
     #[test]
     fn a_project_has_its_source_its_settings_and_the_sdk() {
-        let paths: Vec<PathBuf> = files("my-tasks")
-            .into_iter()
-            .map(|(path, _)| path)
-            .collect();
-        for path in [
-            "Cargo.toml",
-            "README.md",
-            "stem.toml",
-            ".gitignore",
-            ".cargo/config.toml",
-            "src/lib.rs",
-            "vendor/stem-guest/Cargo.toml",
-            "vendor/stem-guest/src/lib.rs",
-            "vendor/stem-guest/wit/task.wit",
-            "vendor/stem-guest/macros/Cargo.toml",
-            "vendor/stem-guest/macros/src/lib.rs",
-        ] {
-            assert!(
-                paths.contains(&PathBuf::from(path)),
-                "{path} is missing in {paths:?}"
-            );
+        let files = files("my-tasks").into_iter();
+        let paths: Vec<PathBuf> = files.map(|(path, _)| path).collect();
+        for path in EXPECTED {
+            let is_there = paths.contains(&PathBuf::from(path));
+            assert!(is_there, "{path} is missing in {paths:?}");
         }
-        assert!(
-            paths
-                .iter()
-                .all(|path| path.extension() != Some("in".as_ref()))
-        );
+        let is_raw = |path: &PathBuf| path.extension() == Some("in".as_ref());
+        assert!(!paths.iter().any(is_raw), "{paths:?}");
     }
 
     #[test]

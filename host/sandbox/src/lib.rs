@@ -2,9 +2,11 @@
 //!
 //! The one crate that knows wasmtime. To others it is an `Executor` ([`Catalog`]) and a check of modules that are to be
 //! deployed ([`Sandbox::inspect`]).
+#![forbid(unsafe_code)]
 
 mod bindings;
 mod catalog;
+mod ceilings;
 mod context;
 mod deploy;
 mod deploy_error;

@@ -27,7 +27,7 @@ pub const GUEST: &[u8] = include_bytes!("../../../assets/noop.wasm");
 pub const NAMESPACE_PREFIX: &str = "bench-";
 /// Envelopes that are published in one step.
 const BATCH: usize = 1_000;
-/// The payload of every row of the contract's table: 100 bytes.
+/// The payload of every figure: 100 bytes.
 const PAYLOAD_BYTES: usize = 100;
 
 /// A store to measure on; a temporary one goes with it.

@@ -115,25 +115,22 @@ fn is_source_file(path: &Path, root: &Path) -> bool {
 mod tests {
     use super::*;
 
+    const SOURCES: [&str; 4] = [
+        "src/lib.rs",
+        "Cargo.toml",
+        "stem.toml",
+        ".cargo/config.toml",
+    ];
+    const MADE: [&str; 5] = ["target/x.d", ".git/index", ".stem/dev.db", "Cargo.lock", ""];
+
     #[test]
     fn what_a_build_writes_is_no_source() {
         let root = Path::new("/p");
-        for source in [
-            "/p/src/lib.rs",
-            "/p/Cargo.toml",
-            "/p/stem.toml",
-            "/p/.cargo/config.toml",
-        ] {
-            assert!(is_source_file(Path::new(source), root), "{source}");
+        for source in SOURCES {
+            assert!(is_source_file(&root.join(source), root), "{source}");
         }
-        for made in [
-            "/p/target/x.d",
-            "/p/.git/index",
-            "/p/.stem/dev.db",
-            "/p/Cargo.lock",
-            "/p",
-        ] {
-            assert!(!is_source_file(Path::new(made), root), "{made}");
+        for made in MADE {
+            assert!(!is_source_file(&root.join(made), root), "{made}");
         }
     }
 }

@@ -76,7 +76,7 @@ pub async fn work(
 }
 
 impl StartArgs {
-    /// What the arguments say, and the contract's defaults where they say nothing.
+    /// What the arguments say, and the defaults where they say nothing.
     pub async fn options(&self, stores: &Stores, invocation: &Invocation) -> Result<Options> {
         let queues = match self.queues.is_empty() {
             true => queues_of(stores, &invocation.config.default_queue).await?,
@@ -93,7 +93,7 @@ impl StartArgs {
     }
 }
 
-/// A worker of this process with the contract's defaults.
+/// A worker of this process with the defaults.
 pub fn new_options(queues: Vec<QueueName>) -> Options {
     Options::new(new_name(), host_name(), queues)
 }
