@@ -116,7 +116,7 @@ impl BenchWorker {
                 mut running,
             } => {
                 shutdown.send_replace(Shutdown::Graceful);
-                running.join_next().await;
+                drain::bounded(async { anyhow::Ok(running.join_next().await) }).await?;
             }
         }
         Ok(())
