@@ -78,7 +78,7 @@ pub enum FailureKind {
         /// How much was used or asked for, in the same unit.
         used: u64,
     },
-    /// The payload is not what the task takes.
+    /// The payload is not what the task takes; the task says so.
     InvalidPayload,
     /// The result is not what its media type says.
     InvalidOutput,
@@ -94,7 +94,7 @@ pub enum FailureKind {
     Undecryptable,
     /// The workers that ran it were lost too many times in a row.
     Poison,
-    /// The stored bytes are no envelope that this build reads.
+    /// The stored bytes are no envelope that this build reads, or its payload cannot be unpacked: the task never ran.
     Undecodable,
 }
 

@@ -47,18 +47,15 @@ const SIZES: [(&str, u64); 7] = [
     ("B", 1),
 ];
 
+/// In the largest unit that holds it exactly: two sizes never look the same, and `FromStr` reads what this writes.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (unit, factor) in SIZES.into_iter().take(3) {
-            if self.0 >= factor {
-                let tenths = self.0 * 10 / factor;
-                return match tenths % 10 {
-                    0 => write!(f, "{} {unit}", tenths / 10),
-                    rest => write!(f, "{}.{rest} {unit}", tenths / 10),
-                };
-            }
-        }
-        write!(f, "{} bytes", self.0)
+        let binary = SIZES.into_iter().take(3);
+        let (unit, factor) = binary
+            .filter(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
+            .next()
+            .unwrap_or(("B", 1));
+        write!(f, "{} {unit}", self.0 / factor)
     }
 }
 
@@ -139,6 +136,8 @@ fn split_unit(text: &str) -> (&str, &str) {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -189,8 +188,24 @@ mod tests {
     }
 
     #[test]
-    fn a_size_is_written_for_people() {
-        assert_eq!(ByteSize(1_572_864).to_string(), "1.5 MiB");
-        assert_eq!(ByteSize(512).to_string(), "512 bytes");
+    fn a_size_is_written_in_the_largest_unit_that_holds_it_exactly() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (512, "512 B"),
+            (1 << 20, "1 MiB"),
+            ((1 << 20) + 1, "1048577 B"),
+            (3 << 19, "1536 KiB"),
+            (u64::MAX, "18446744073709551615 B"),
+        ] {
+            assert_eq!(ByteSize(bytes).to_string(), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_size_is_read_as_it_was_written(number: u64, shift in 0_u32..64) {
+            let size = ByteSize(number >> shift << shift);
+            prop_assert_eq!(size.to_string().parse(), Ok(size));
+        }
     }
 }

@@ -1,7 +1,5 @@
 //! Commands that reach every live worker once, and the heartbeats that workers send (B12, W6).
 
-use std::sync::Arc;
-
 use async_trait::async_trait;
 use rusqlite::{Connection, Row};
 use stem_core::broker::Wakeups;
@@ -15,7 +13,7 @@ use stem_core::store_error::StoreError;
 
 use crate::problem::Stepped;
 use crate::rows::{self, millis, time};
-use crate::store::{Changes, Shared, Store};
+use crate::store::{Changes, Store};
 use crate::wake::Topic;
 
 #[async_trait]
@@ -44,11 +42,7 @@ impl Control for Store {
                 Ok(statement.query_row([], |row| row.get(0))?)
             })
             .await?;
-        Ok(Box::new(Listener {
-            shared: Arc::clone(&self.shared),
-            changes,
-            last,
-        }))
+        Ok(Box::new(Listener { changes, last }))
     }
 
     async fn beat(&self, heartbeat: &Heartbeat) -> Result<(), StoreError> {
@@ -106,7 +100,6 @@ fn blob<'r>(row: &'r Row<'_>) -> rusqlite::Result<&'r [u8]> {
 
 /// Hears each command once, in order.
 struct Listener {
-    shared: Arc<Shared>,
     changes: Changes,
     last: i64,
 }
@@ -125,10 +118,10 @@ impl Commands for Listener {
 
 impl Listener {
     async fn unheard(&mut self) -> Result<Vec<Command>, StoreError> {
-        let (namespace, last) = (self.shared.namespace, self.last);
-        let now = self.shared.options.clock.now();
-        let commands = self
-            .shared
+        let shared = &self.changes.shared;
+        let (namespace, last) = (shared.namespace, self.last);
+        let now = shared.options.clock.now();
+        let commands = shared
             .read("listen for commands", move |connection| {
                 unheard(connection, namespace, last, now)
             })

@@ -15,7 +15,6 @@ use stem_core::store_error::StoreError;
 use crate::problem::Stepped;
 use crate::rows::{self, millis, time};
 use crate::store::Store;
-use crate::wake::Topic;
 use crate::writer::Step;
 
 const COLUMNS: &str = "SELECT name, version, digest, size_bytes, deployed_at, is_active, tasks
@@ -177,7 +176,6 @@ fn remove(step: &Step<'_>, name: &DeploymentName, version: u32) -> Stepped<bool>
 fn changed(step: &Step<'_>) -> Stepped<()> {
     const CHANGED: &str = "UPDATE namespaces SET revision = revision + 1 WHERE namespace = ?1";
     step.execute(CHANGED, [step.namespace])?;
-    step.wake(Topic::Control);
     Ok(())
 }
 

@@ -32,13 +32,12 @@ pub(crate) fn writer(path: &Path, synchronous: Synchronous) -> Stepped<Connectio
     let connection = connect(path)?;
     let found = application(&connection)?;
     if found == Application::None {
-        connection.pragma_update(None, "journal_mode", "wal")?;
         create(&connection)?;
     }
+    check_version(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", synchronous.pragma())?;
     connection.pragma_update(None, "journal_size_limit", LOG_BYTES)?;
-    check_version(&connection)?;
     Ok(connection)
 }
 

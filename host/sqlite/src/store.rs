@@ -223,19 +223,19 @@ impl Shared {
 pub(crate) struct Changes {
     heard: watch::Receiver<u64>,
     /// Ends the channel's sender no earlier than its last listener.
-    _shared: Arc<Shared>,
+    pub(crate) shared: Arc<Shared>,
 }
 
 impl Changes {
     pub(crate) fn of(shared: &Arc<Shared>, topic: Topic) -> Self {
         Self {
             heard: shared.wake.subscribe(topic),
-            _shared: Arc::clone(shared),
+            shared: Arc::clone(shared),
         }
     }
 
     pub(crate) async fn changed(&mut self) {
-        // The sender lives as long as `_shared`, so this ends only with a change.
+        // The sender lives as long as `shared`, so this ends only with a change.
         let _ = self.heard.changed().await;
     }
 }
@@ -254,7 +254,6 @@ impl Wakeups for Changes {
 /// Waits for work: a commit, or the next time at which something falls due or a lease ends.
 pub(crate) struct Work {
     changes: Changes,
-    shared: Arc<Shared>,
     /// The last such time that was told: nobody needs to hear of it twice.
     told: Timestamp,
 }
@@ -263,14 +262,14 @@ impl Work {
     pub(crate) fn of(shared: &Arc<Shared>) -> Self {
         Self {
             changes: Changes::of(shared, Topic::Work),
-            shared: Arc::clone(shared),
             told: Timestamp::default(),
         }
     }
 
     async fn alarm(&self) -> Result<Option<Timestamp>, StoreError> {
-        let (namespace, told) = (self.shared.namespace, self.told);
-        self.shared
+        let shared = &self.changes.shared;
+        let (namespace, told) = (shared.namespace, self.told);
+        shared
             .read("wait for work", move |connection| {
                 claim::next_time(connection, namespace, told)
             })
@@ -282,7 +281,7 @@ impl Work {
 impl Wakeups for Work {
     async fn next(&mut self) -> Result<(), StoreError> {
         let alarm = self.alarm().await?;
-        let clock = Arc::clone(&self.shared.options.clock);
+        let clock = Arc::clone(&self.changes.shared.options.clock);
         let due = async {
             match alarm {
                 Some(at) => clock.sleep_until(at).await,

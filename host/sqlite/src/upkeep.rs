@@ -123,8 +123,10 @@ fn lanes(step: &Step<'_>, limit: usize) -> Stepped<usize> {
         SELECT l.lane FROM lanes l WHERE l.used_at <= ?1
             AND NOT EXISTS (SELECT 1 FROM envelopes WHERE place = 0 AND lane = l.lane)
             AND NOT EXISTS (SELECT 1 FROM envelopes WHERE place = 3 AND lane = l.lane)
-            AND l.lane NOT IN (SELECT lane FROM envelopes INDEXED BY envelopes_leased WHERE place = 1)
-            AND l.lane NOT IN (SELECT lane FROM envelopes INDEXED BY envelopes_held WHERE place = 2)
+            AND NOT EXISTS (SELECT 1 FROM envelopes INDEXED BY envelopes_leased
+                WHERE place = 1 AND namespace = l.namespace AND lane = l.lane)
+            AND NOT EXISTS (SELECT 1 FROM envelopes INDEXED BY envelopes_held
+                WHERE place = 2 AND namespace = l.namespace AND lane = l.lane)
         LIMIT ?2)";
     step.execute(IDLE, (millis(step.now - LANE_RETENTION), count(limit)))
 }
@@ -162,7 +164,13 @@ fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<Fact>> {
     const COUNTS: [(&str, &str); 4] = [
         (
             "envelopes",
-            "SELECT count(*) FROM envelopes WHERE namespace = ?1 AND place <> 3",
+            "SELECT (SELECT count(*) FROM lanes l
+                    CROSS JOIN envelopes e INDEXED BY envelopes_ready ON e.lane = l.lane
+                    WHERE e.place = 0 AND l.namespace = ?1)
+                + (SELECT count(*) FROM envelopes INDEXED BY envelopes_leased
+                    WHERE place = 1 AND namespace = ?1)
+                + (SELECT count(*) FROM envelopes INDEXED BY envelopes_held
+                    WHERE place = 2 AND namespace = ?1)",
         ),
         (
             "dead letters",

@@ -179,7 +179,7 @@ impl Attempt<'_> {
         let envelope = self.envelope();
         let unpacked = envelope.payload.unpack(self.desk.payload_limit);
         let payload =
-            unpacked.map_err(|error| rejected(FailureKind::InvalidPayload, error.to_string()))?;
+            unpacked.map_err(|error| rejected(FailureKind::Undecodable, error.to_string()))?;
         let own = &self.policy.limits;
         let limits = match &envelope.limits {
             Some(asked) => own.tightened_by(asked),

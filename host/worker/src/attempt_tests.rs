@@ -11,7 +11,7 @@ use stem_core::ids::EnvelopeId;
 use stem_core::names::{Namespace, QueueName, TaskName};
 use stem_core::outcome::{DeadReason, Limit, Settlement};
 use stem_core::payload::{Payload, StoredPayload};
-use stem_core::record::{OutcomeWord, Report};
+use stem_core::record::{LIVE_RECORD_RETENTION, OutcomeWord, Report};
 use stem_core::state::EndState;
 use stem_testkit::clock::ManualClock;
 use stem_testkit::executor::{ScriptedExecutor, Step};
@@ -330,7 +330,7 @@ async fn an_envelope_that_snoozes_too_often_says_so() {
     );
 }
 
-/// E3: what a payload unpacks to is bounded.
+/// E3, B5: what a payload unpacks to is bounded, and what never ran is charged nothing.
 #[tokio::test]
 async fn a_payload_that_unpacks_to_too_much_is_rejected() {
     let large = StoredPayload::pack(Payload::new("text/plain", vec![b'a'; 2 << 20]));
@@ -340,11 +340,21 @@ async fn a_payload_that_unpacks_to_too_much_is_rejected() {
         ..envelope()
     };
     let executor = ScriptedExecutor::new().on("t", [Step::echo()]);
-    let (settlement, _) = settled(executor, &delivery(&envelope)).await;
-    assert_eq!(
-        settlement,
-        Settlement::DeadLetter(DeadReason::InvalidPayload)
-    );
+    let (settlement, report) = settled(executor, &delivery(&envelope)).await;
+    let reason = DeadReason::Undecodable;
+    assert_eq!(settlement, Settlement::DeadLetter(reason));
+    assert!(!reason.charges_an_attempt());
+    assert_eq!(report.attempt, None);
+}
+
+/// R4: what is known of an attempt is kept until the next one, however long that waits.
+#[tokio::test]
+async fn the_record_of_what_is_put_off_is_kept_until_then_and_beyond() {
+    let year = Duration::from_secs(366 * 24 * 3_600);
+    let executor = ScriptedExecutor::new().on("t", [Step::end(Outcome::Snoozed(year))]);
+    let (settlement, report) = settled(executor, &delivery(&envelope())).await;
+    assert_eq!(settlement, Settlement::Snooze(year));
+    assert_eq!(report.retention, year + LIVE_RECORD_RETENTION);
 }
 
 /// R5: times are the store's, whatever this machine's clock shows.

@@ -93,7 +93,7 @@ CREATE TABLE records (
     expires_at INTEGER NOT NULL,
     body       BLOB NOT NULL
 );
-CREATE INDEX records_expire ON records (expires_at);
+CREATE INDEX records_expire ON records (expires_at, namespace);  -- the namespace, to count without the bodies
 
 -- The newest delivery known of an envelope that has not ended, and how far it has come (R1).
 CREATE TABLE fences (
