@@ -189,11 +189,13 @@ impl Executor for Catalog {
 
     async fn refresh(&self) -> Result<(), ExecutorError> {
         self.look().await?;
+        let mut refreshed = Ok(());
         for source in self.stale() {
             // A module that cannot be loaded is its attempts' failure, and no reason not to load the others.
-            let _: Loaded = self.load_active(&source).await?;
+            let loaded = self.load_active(&source).await;
+            refreshed = refreshed.and(loaded.map(drop));
         }
-        Ok(())
+        refreshed
     }
 }
 

@@ -12,6 +12,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use crate::bindings::HANDLER;
+use crate::ceilings;
 use crate::deploy_error::DeployError;
 use crate::describe::describe;
 use crate::engine::most;
@@ -22,8 +23,6 @@ use crate::tasks;
 
 /// The largest module that is taken.
 pub const LARGEST_MODULE: ByteSize = ByteSize::mib(64);
-/// Bulk operations on more memory than this may outlast the hard time limit by more than 50 ms (S3).
-const TIMELY_MEMORY: ByteSize = ByteSize::mib(256);
 const PAGE: u64 = 64 << 10;
 const WASM: &[u8] = b"\0asm";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -154,19 +153,15 @@ fn check_size(component: &Component, memory: ByteSize) -> Result<ByteSize, Deplo
     Ok(needed)
 }
 
-/// What `describe` may use: the largest memory that the operator allows a task, and no less than the default.
+/// What `describe` may use, before anybody knows the module's own limits: as much as they, or the operator's, may be.
 fn memory_to_describe_with(overrides: &Overrides) -> ByteSize {
     let allowed = |setting: &crate::overrides::Setting| {
         let mut policy = TaskPolicy::default();
         let is_set = policy.set(&setting.key, &setting.value).is_ok();
         is_set.then_some(policy.limits.memory)
     };
-    let least = TaskPolicy::default().limits.memory;
-    overrides
-        .all()
-        .filter_map(allowed)
-        .max()
-        .map_or(least, |most| most.max(least))
+    let largest = overrides.all().filter_map(allowed).max();
+    largest.map_or(ceilings::MEMORY, |most| most.max(ceilings::MEMORY))
 }
 
 fn check_memory(tasks: &[DeployedTask], needed: ByteSize) -> Result<(), DeployError> {
@@ -182,10 +177,11 @@ fn check_memory(tasks: &[DeployedTask], needed: ByteSize) -> Result<(), DeployEr
 fn warnings(task: &DeployedTask) -> Vec<String> {
     let (name, limits) = (&task.name, &task.policy.limits);
     let mut warnings = Vec::new();
-    if limits.memory > TIMELY_MEMORY {
+    if limits.memory > ceilings::MEMORY {
         warnings.push(format!(
-            "`{name}` may use {}: over {TIMELY_MEMORY}, one bulk memory operation can outlast the hard time limit",
-            limits.memory
+            "`{name}` may use {}: over {}, one bulk memory operation can outlast the hard time limit",
+            limits.memory,
+            ceilings::MEMORY
         ));
     }
     if limits

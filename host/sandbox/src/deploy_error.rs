@@ -7,6 +7,7 @@ use stem_core::policy::PolicyError;
 use stem_core::units::ByteSize;
 
 use crate::deploy::LARGEST_MODULE;
+use crate::sandbox::Unloaded;
 
 type Cause = Box<dyn Error + Send + Sync>;
 
@@ -94,6 +95,22 @@ pub enum DeployError {
         /// What it needs.
         needed: ByteSize,
     },
+    /// Its own defaults ask for more than only an operator may allow.
+    #[error(
+        "the module asks for a {key} of {asked} for `{task}`, over the {most} that a module may ask for by itself: {remedy}"
+    )]
+    TooGreedy {
+        /// Whose default.
+        task: TaskName,
+        /// Of which setting.
+        key: &'static str,
+        /// What it asks for.
+        asked: ByteSize,
+        /// What it may ask for.
+        most: ByteSize,
+        /// What the operator would do.
+        remedy: &'static str,
+    },
     /// It did not say what its tasks are.
     #[error("the module does not describe its tasks: {problem}{log}")]
     Describe {
@@ -153,6 +170,13 @@ pub enum DeployError {
 impl DeployError {
     pub(crate) fn invalid(error: wasmtime::Error) -> Self {
         Self::Invalid(cause(&error))
+    }
+
+    pub(crate) fn unloaded(unloaded: Unloaded) -> Self {
+        match unloaded {
+            Unloaded::Refused(error) => Self::invalid(error),
+            Unloaded::Fault(error) => Self::Host(cause(&error)),
+        }
     }
 
     pub(crate) fn mismatch(error: wasmtime::Error) -> Self {

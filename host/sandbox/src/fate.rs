@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use stem_core::clock::in_millis;
 use stem_core::executor::ExecutorError;
 use stem_core::outcome::{Disposition, Failure, FailureKind, Limit, Outcome};
 use stem_core::payload::Payload;
@@ -20,16 +21,15 @@ use crate::watch::{Ended, Request, Watch};
 /// What a module returned, or why it returned nothing.
 pub(crate) type Returned = wasmtime::Result<(Result<types::Payload, types::Interruption>,)>;
 
-/// The failure's kind that a guest gives when it cannot read its payload.
+/// The failures' kinds that a guest gives when it cannot read its payload, or write its result.
 const INVALID_PAYLOAD: &str = "invalid-payload";
+const INVALID_OUTPUT: &str = "invalid-output";
 /// The longest wait that a guest may ask for.
 const LONGEST_DELAY: Duration = Duration::from_secs(366 * 24 * 3_600);
 /// Bytes of a failure that are kept: of its kind and of each detail's name, of its message and of each detail's value.
 const LONGEST_WORD: usize = 128;
 const LONGEST_TEXT: usize = 4 << 10;
 const MOST_DETAILS: usize = 32;
-/// Bytes of a media type that are taken.
-const LONGEST_MEDIA_TYPE: usize = 255;
 
 /// The attempt's outcome; an `Err` is a fault of the host.
 pub(crate) fn outcome(
@@ -49,11 +49,7 @@ fn checked(result: Payload, limits: &Limits) -> Outcome {
     if used > limits.output.0 {
         return Outcome::Failed(over_output(used, limits));
     }
-    let is_media_type = result
-        .content_type
-        .bytes()
-        .all(|byte| matches!(byte, b' '..=b'~'));
-    if !is_media_type || result.content_type.len() > LONGEST_MEDIA_TYPE {
+    if !result.has_media_type() {
         let message = "the result's content type is no media type";
         return Outcome::Failed(Failure::retryable(FailureKind::InvalidOutput, message));
     }
@@ -73,11 +69,7 @@ fn interrupted(interruption: types::Interruption, watch: &Watch) -> Outcome {
         types::Interruption::RetryAfter((failure, millis)) => {
             returned(failure, Disposition::RetryAfter(delay(millis)))
         }
-        types::Interruption::Reject(failure) if failure.kind == INVALID_PAYLOAD => {
-            let message = text(&failure.message);
-            Outcome::Failed(Failure::permanent(FailureKind::InvalidPayload, message))
-        }
-        types::Interruption::Reject(failure) => returned(failure, Disposition::Reject),
+        types::Interruption::Reject(failure) => rejected(failure),
         types::Interruption::Snooze(millis) => Outcome::Snoozed(delay(millis)),
         types::Interruption::Stopped => stopped(watch),
     }
@@ -85,6 +77,19 @@ fn interrupted(interruption: types::Interruption, watch: &Watch) -> Outcome {
 
 fn delay(millis: u64) -> Duration {
     Duration::from_millis(millis).min(LONGEST_DELAY)
+}
+
+fn rejected(failure: types::Failure) -> Outcome {
+    let kind = match failure.kind.as_str() {
+        INVALID_PAYLOAD => FailureKind::InvalidPayload,
+        INVALID_OUTPUT => FailureKind::InvalidOutput,
+        _ => return returned(failure, Disposition::Reject),
+    };
+    let details = failure.details.iter().take(MOST_DETAILS);
+    let message = details.fold(text(&failure.message), |message, (name, value)| {
+        format!("{message} {}={}", word(name), text(value))
+    });
+    Outcome::Failed(Failure::permanent(kind, message))
 }
 
 fn returned(failure: types::Failure, disposition: Disposition) -> Outcome {
@@ -152,11 +157,13 @@ pub(crate) fn ended(
     Ok(Outcome::Failed(trapped(error)))
 }
 
-fn is_ours(error: &wasmtime::Error) -> bool {
+/// Whether the machine is to blame, at whatever depth the engine says so.
+pub(crate) fn is_ours(error: &wasmtime::Error) -> bool {
     error.is::<PoolConcurrencyLimitError>()
         || error.is::<wasmtime::OutOfMemory>()
-        || error.is::<std::io::Error>()
-        || error.is::<rustix::io::Errno>()
+        || error
+            .chain()
+            .any(|cause| cause.is::<std::io::Error>() || cause.is::<rustix::io::Errno>())
 }
 
 // === limits ===
@@ -189,7 +196,7 @@ fn over(limit: Limit, allowed: u64, used: u64, message: String) -> Failure {
 fn over_hard_time(limits: &Limits, watch: &Watch) -> Failure {
     let shown = format_duration(limits.hard_time);
     let message = format!("the task ran longer than its hard time limit of {shown}");
-    let (allowed, used) = (millis(limits.hard_time), millis(watch.elapsed()));
+    let (allowed, used) = (in_millis(limits.hard_time), in_millis(watch.elapsed()));
     over(Limit::HardTime, allowed, used, message)
 }
 
@@ -197,7 +204,7 @@ fn over_soft_time(watch: &Watch) -> Failure {
     let soft = watch.soft_limit().unwrap_or_default();
     let shown = format_duration(soft);
     let message = format!("the task stopped at its soft time limit of {shown}");
-    let (allowed, used) = (millis(soft), millis(watch.elapsed()));
+    let (allowed, used) = (in_millis(soft), in_millis(watch.elapsed()));
     over(Limit::SoftTime, allowed, used, message)
 }
 
@@ -264,10 +271,6 @@ fn held_bytes(limits: &Limits) -> u64 {
     u64::try_from(bytes).unwrap_or(u64::MAX)
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
-}
-
 // === traps ===
 
 fn trapped(error: &wasmtime::Error) -> Failure {
@@ -302,3 +305,7 @@ fn backtrace(error: &wasmtime::Error) -> Vec<String> {
         .map(|(_, frame)| word(frame.trim_start()))
         .collect()
 }
+
+#[cfg(test)]
+#[path = "fate_tests.rs"]
+mod tests;

@@ -1,6 +1,7 @@
 //! Compiled modules by digest: each is fetched and compiled once, however many ask for it (S5).
 
 use std::collections::{HashMap, HashSet};
+use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use tokio::sync::OnceCell;
 
 use crate::engine::Class;
 use crate::module::Module;
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, Unloaded};
 
 /// How long a module that no active deployment has stays compiled: envelopes may be pinned to it.
 const IDLE_TIME: Duration = Duration::from_secs(600);
@@ -28,7 +29,7 @@ struct Slot {
 }
 
 /// Why nothing was loaded; asked again, the answer may be another.
-enum Unloaded {
+enum NotYet {
     Missing,
     Fault(ExecutorError),
 }
@@ -55,11 +56,11 @@ impl Modules {
         let cell = self.cell((digest, class));
         match cell.get_or_try_init(|| self.load(digest, class)).await {
             Ok(loaded) => Ok(loaded.clone()),
-            Err(Unloaded::Missing) => {
+            Err(NotYet::Missing) => {
                 let message = format!("the store has no module {}", digest.short());
                 Ok(Err(unavailable(message)))
             }
-            Err(Unloaded::Fault(error)) => Err(error),
+            Err(NotYet::Fault(error)) => Err(error),
         }
     }
 
@@ -74,26 +75,26 @@ impl Modules {
         Arc::clone(&slot.cell)
     }
 
-    async fn load(&self, digest: Digest, class: Class) -> Result<Loaded, Unloaded> {
+    async fn load(&self, digest: Digest, class: Class) -> Result<Loaded, NotYet> {
+        let fault = |cause: Box<dyn Error + Send + Sync>| {
+            let operation = format!("load the module {}", digest.short());
+            NotYet::Fault(ExecutorError::new(operation).because(cause))
+        };
         let fetched = self.store.module(&digest).await;
         let bytes = fetched
-            .map_err(|error| {
-                let fault = ExecutorError::new("fetch a module").because(error);
-                Unloaded::Fault(fault)
-            })?
-            .ok_or(Unloaded::Missing)?;
+            .map_err(|error| fault(error.into()))?
+            .ok_or(NotYet::Missing)?;
         if Digest::of(&bytes) != digest {
-            let message = format!(
-                "the stored module {} is not what was deployed",
-                digest.short()
-            );
-            return Ok(Err(unavailable(message)));
+            return Err(fault("what was read is not what was deployed".into()));
         }
-        let loaded = self.sandbox.load(bytes, class).await;
-        Ok(loaded.map(Arc::new).map_err(|error| {
-            let message = format!("the module {} cannot be loaded: {error:#}", digest.short());
-            unavailable(message)
-        }))
+        match self.sandbox.load(bytes, class).await {
+            Ok(module) => Ok(Ok(Arc::new(module))),
+            Err(Unloaded::Fault(error)) => Err(fault(format!("{error:#}").into())),
+            Err(Unloaded::Refused(error)) => {
+                let message = format!("the module {} cannot be loaded: {error:#}", digest.short());
+                Ok(Err(unavailable(message)))
+            }
+        }
     }
 
     /// Lets go of what no active deployment needs and nobody has asked for in a while.

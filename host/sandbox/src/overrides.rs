@@ -109,15 +109,22 @@ impl Overrides {
         task: &TaskName,
         policy: &mut TaskPolicy,
     ) -> Result<(), PolicyError> {
+        self.settings(task)
+            .try_for_each(|setting| policy.set(&setting.key, &setting.value))
+    }
+
+    /// Whether the operator says anything about this setting of a task.
+    pub(crate) fn says(&self, task: &TaskName, key: &str) -> bool {
+        self.settings(task).any(|setting| setting.key == key)
+    }
+
+    fn settings(&self, task: &TaskName) -> impl Iterator<Item = &Setting> {
         let defaults = self.file.iter().filter(|setting| setting.task.is_none());
         let own = self
             .file
             .iter()
-            .filter(|setting| setting.task.as_ref() == Some(task));
-        defaults
-            .chain(own)
-            .chain(&self.flags)
-            .try_for_each(|setting| policy.set(&setting.key, &setting.value))
+            .filter(move |setting| setting.task.as_ref() == Some(task));
+        defaults.chain(own).chain(&self.flags)
     }
 
     /// Every setting, whichever tasks it is for.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use stem_core::clock::Clock;
+use stem_core::clock::{Clock, in_millis};
 use stem_core::executor::{AttemptFacts, Execution, ExecutorError, Program, Run};
 use stem_core::ids::Digest;
 use stem_core::module_store::DeployedTask;
@@ -70,7 +70,7 @@ impl Sandbox {
         Ok(Arc::new(SandboxedTask {
             task,
             digest: Digest::of(module),
-            module: Arc::new(loaded.map_err(DeployError::invalid)?),
+            module: Arc::new(loaded.map_err(DeployError::unloaded)?),
             clock: Arc::clone(self.clock()),
         }))
     }
@@ -99,7 +99,7 @@ impl SandboxedTask {
             delivery: facts.delivery,
             enqueued_at: facts.enqueued_at.as_millis(),
             soft_time_limit: soft_time(&run.limits),
-            hard_time_limit: millis(run.limits.hard_time),
+            hard_time_limit: in_millis(run.limits.hard_time),
             headers: &headers,
             attributes: &attributes,
         };
@@ -127,9 +127,5 @@ fn attributes(facts: &AttemptFacts) -> Vec<(&str, &str)> {
 }
 
 fn soft_time(limits: &Limits) -> Option<u64> {
-    limits.soft_time.map(millis)
-}
-
-fn millis(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+    limits.soft_time.map(in_millis)
 }

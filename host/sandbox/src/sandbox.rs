@@ -7,6 +7,7 @@ use stem_core::clock::Clock;
 use wasmtime::component::Component;
 
 use crate::engine::{Allocation, Class, Machine};
+use crate::fate::is_ours;
 use crate::module::Module;
 use crate::ticker::Ticker;
 
@@ -108,15 +109,37 @@ impl Sandbox {
         self: &Arc<Self>,
         bytes: Bytes,
         class: Class,
-    ) -> wasmtime::Result<Module> {
+    ) -> Result<Module, Unloaded> {
         let sandbox = Arc::clone(self);
-        on_a_thread_of_its_own(move || {
-            let machine = sandbox.machine(class)?;
-            let component = Component::from_binary(&machine.engine, &bytes)?;
-            component.initialize_copy_on_write_image()?;
-            Module::link(&machine, &component, class)
-        })
-        .await
+        on_a_thread_of_its_own(move || Ok(sandbox.load_here(&bytes, class)))
+            .await
+            .unwrap_or_else(|error| Err(Unloaded::Fault(error)))
+    }
+
+    fn load_here(&self, bytes: &Bytes, class: Class) -> Result<Module, Unloaded> {
+        let machine = self.machine(class).map_err(Unloaded::Fault)?;
+        let component = Component::from_binary(&machine.engine, bytes).map_err(Unloaded::of)?;
+        let image = component.initialize_copy_on_write_image();
+        image.map_err(Unloaded::Fault)?;
+        Module::link(&machine, &component, class).map_err(Unloaded::of)
+    }
+}
+
+/// Why a module was not loaded.
+#[derive(Debug)]
+pub(crate) enum Unloaded {
+    /// It can never be, on this version of the host.
+    Refused(wasmtime::Error),
+    /// The host failed: another time it may be.
+    Fault(wasmtime::Error),
+}
+
+impl Unloaded {
+    fn of(error: wasmtime::Error) -> Self {
+        match is_ours(&error) {
+            true => Self::Fault(error),
+            false => Self::Refused(error),
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use stem_core::names::{TaskName, nearest};
 use stem_core::policy::TaskPolicy;
 
 use crate::bindings::stem::task::types::Descriptor;
+use crate::ceilings;
 use crate::deploy_error::DeployError;
 use crate::log::{cut, escape};
 use crate::overrides::Overrides;
@@ -49,7 +50,13 @@ fn read_one(descriptor: Descriptor, overrides: &Overrides) -> Result<DeployedTas
     defaults
         .iter()
         .try_for_each(|(key, value)| policy.set(key, value))
-        .and_then(|()| overrides.apply(&name, &mut policy))
+        .map_err(|problem| DeployError::Default {
+            task: name.clone(),
+            problem,
+        })?;
+    ceilings::check(&name, &policy.limits, overrides)?;
+    overrides
+        .apply(&name, &mut policy)
         .map_err(|problem| DeployError::Default {
             task: name.clone(),
             problem,

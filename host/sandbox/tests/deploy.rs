@@ -305,6 +305,52 @@ fn a_schema_that_is_none_is_refused() {
     assert_says(&refused(&describing("nonsense", &[20])), &words);
 }
 
+/// A module with this default of its own, and these items.
+fn defaulting(key: &str, value: &str, items: &str) -> Bytes {
+    let list = [8300, key.len(), 8300 + key.len(), value.len()];
+    let words = list.iter().enumerate().map(|(index, word)| {
+        let at = 8192 + 4 * index;
+        format!("(i32.store (i32.const {at}) (i32.const {word}))")
+    });
+    let words: String = words.collect();
+    let list =
+        "(i32.store (i32.const 1072) (i32.const 8192)) (i32.store (i32.const 1076) (i32.const 1))";
+    Hostile {
+        items: format!("{items} (data (i32.const 8300) \"{key}{value}\")"),
+        describe: format!("{words} {list} (global.get $tasks)"),
+        ..Hostile::default()
+    }
+    .component()
+}
+
+const SMALL: &str = r#"(memory (export "memory") 2)"#;
+
+/// S3: who writes a module need not be who pays for the machine.
+#[test]
+fn a_module_does_not_set_its_own_limits_as_high_as_it_likes() {
+    for (key, value, remedy) in [
+        ("log-limit", "1024GiB", "set `log-limit` in stem.toml"),
+        ("output-limit", "1GiB", "set `output-limit` in stem.toml"),
+        ("memory-limit", "300MiB", "deploy it with --memory, or set"),
+    ] {
+        let module = defaulting(key, value, SMALL);
+        assert_says(&refused(&module), &[key, "for `hostile`", remedy]);
+        let policy = format!("[defaults]\n{key} = \"{value}\"");
+        accepted(&module, &policy);
+    }
+    let modest = accepted(&defaulting("log-limit", "1MiB", SMALL), "");
+    assert_eq!(modest.tasks[0].policy.limits.log, ByteSize::mib(1));
+}
+
+/// M1: a module that asks for the memory that it needs is described with it.
+#[test]
+fn a_module_may_start_with_as_much_memory_as_its_own_default_allows() {
+    let large = r#"(memory (export "memory") 1600)"#;
+    accepted(&defaulting("memory-limit", "128MiB", large), "");
+    let message = refused(&defaulting("memory-limit", "90MiB", large));
+    assert_says(&message, &["over the limit of `hostile`"]);
+}
+
 /// M4
 #[test]
 fn a_section_for_a_task_that_is_not_there_is_refused() {

@@ -249,6 +249,21 @@ fn a_task_that_is_told_to_end_now_is_ended_whatever_it_does() {
     }
 }
 
+/// S3: what has ended while it waited is not run again.
+#[test]
+fn a_task_that_was_ended_while_it_waited_does_not_go_on() {
+    let load = r#"(import "stem:task/context@0.1.0" "load-checkpoint" (func $load (param i32)))"#;
+    let module = running("(call $load (i32.const 8192)) (global.get $ok)").importing("", "", load);
+    let (sender, signal) = watch::channel(Stop::No);
+    let attempt = Attempt::json("{}").stopping(signal);
+    *attempt.context.ender.lock().expect("not poisoned") = Some(sender);
+    let execution = block_on(async {
+        let program = program(&sandbox(1), &module.component(), &[]).await;
+        attempt.run(&program).await
+    });
+    assert_eq!(execution.outcome, Outcome::Cancelled);
+}
+
 /// W7
 #[test]
 fn a_task_that_stops_unasked_has_failed() {

@@ -77,6 +77,30 @@ fn guests_that_spin_starve_nobody() {
     });
 }
 
+/// W2: whoever gives others a chance says how long that took.
+#[test]
+fn a_guest_that_waits_for_a_core_says_how_long() {
+    let ran = block_on(async {
+        let misbehave = program(
+            &sandbox(8),
+            &guest("misbehave"),
+            &[("hard-time-limit", "1s")],
+        )
+        .await;
+        let run = || async {
+            let attempt = Attempt::fate("spin");
+            let context = Arc::clone(&attempt.context);
+            let execution = attempt.run(&misbehave).await;
+            let waited = *context.waited.lock().expect("not poisoned");
+            (waited, execution.usage.wall)
+        };
+        join_all((0..8).map(|_| run())).await
+    });
+    for (waited, wall) in ran {
+        assert!(waited > wall / 2 && waited < wall, "{waited:?} {wall:?}");
+    }
+}
+
 // === slots ===
 
 /// S4: no slot is left for an attempt, which is no fault of its task.

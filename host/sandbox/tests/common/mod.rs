@@ -18,7 +18,7 @@ use bytes::Bytes;
 use stem_core::clock::{SystemClock, Timestamp};
 use stem_core::executor::{
     AttemptContext, AttemptFacts, CheckpointError, Execution, ExecutorError, Program, Run, Stop,
-    StopSignal,
+    StopReason, StopSignal,
 };
 use stem_core::ids::EnvelopeId;
 use stem_core::names::{HeaderName, QueueName, TaskName};
@@ -225,6 +225,10 @@ pub struct Kept {
     pub asked: Notify,
     /// Whether a checkpoint that is asked for never comes.
     pub is_stuck: AtomicBool,
+    /// Told that the attempt is over when a checkpoint is asked for.
+    pub ender: Mutex<Option<watch::Sender<Stop>>>,
+    /// How long the guest waited for a core in all.
+    pub waited: Mutex<Duration>,
 }
 
 #[async_trait]
@@ -236,7 +240,16 @@ impl AttemptContext for Kept {
             .push((fraction, note));
     }
 
+    fn waited(&self, time: Duration) {
+        *self.waited.lock().expect("not poisoned") += time;
+    }
+
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        let ender = self.ender.lock().expect("not poisoned").take();
+        if let Some(ender) = ender {
+            ender.send_replace(Stop::Now(StopReason::Cancelled));
+            tokio::task::yield_now().await;
+        }
         self.asked.notify_one();
         if self.is_stuck.load(Ordering::SeqCst) {
             std::future::pending::<()>().await;
