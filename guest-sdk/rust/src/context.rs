@@ -118,7 +118,7 @@ impl Context {
 
     /// Writes a line with named values to the attempt's log.
     ///
-    /// The macros of the `log` crate (and of `tracing`, with the feature of that name) arrive here too.
+    /// In a sandbox the macros of the `log` crate (and of `tracing`, with the feature of that name) arrive here too.
     ///
     /// ```
     /// use stem_guest::{Context, Level};

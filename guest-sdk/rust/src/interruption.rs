@@ -65,6 +65,10 @@ impl Interruption {
     }
 
     /// Fails for good: the envelope becomes a dead letter.
+    ///
+    /// Two kinds are the host's own words, and are recorded as those instead of as `returned`: `invalid-payload`, the
+    /// payload is not what the task takes, and `invalid-output`, the result cannot be encoded. Their details become
+    /// part of the message.
     pub fn reject(kind: impl Into<String>, message: impl Into<String>) -> Self {
         Self::Reject(Failure::new(kind, message))
     }

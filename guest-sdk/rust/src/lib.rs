@@ -38,8 +38,9 @@
 //! - What it can ask of its host: [`Context`].
 //! - How it is tested: natively, see `testing`.
 //!
-//! Features: `log` (default) and `tracing` send the lines of those crates, from `info` up, to the attempt's log (a task
-//! that wants more calls `log::set_max_level`); `msgpack` (default) reads and writes MessagePack.
+//! Features: `log` (default) and `tracing` send the lines of those crates, from `info` up, to the attempt's log;
+//! `msgpack` (default) reads and writes MessagePack. A task that wants more of `log` calls `log::set_max_level`; the
+//! level of `tracing` is fixed. In native tests neither is sent anywhere: [`Context::log`] alone is recorded there.
 
 extern crate self as stem_guest;
 

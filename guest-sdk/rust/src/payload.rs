@@ -103,8 +103,14 @@ impl Payload {
             }
             #[cfg(feature = "msgpack")]
             Some(Format::MessagePack) => {
-                let mut decoder = rmp_serde::Deserializer::from_read_ref(&self.body);
-                serde_path_to_error::deserialize(&mut decoder).map_err(|error| misplaced(&error))
+                let mut rest = self.body.as_slice();
+                let mut decoder = rmp_serde::Deserializer::new(&mut rest);
+                let value = serde_path_to_error::deserialize(&mut decoder)
+                    .map_err(|error| misplaced(&error))?;
+                match rest.is_empty() {
+                    true => Ok(value),
+                    false => Err(misfit(&"trailing bytes")),
+                }
             }
             None if self.is_text() => {
                 let text: StrDeserializer<'_, serde_json::Error> =
@@ -247,6 +253,9 @@ mod tests {
             .decode::<std::collections::BTreeMap<String, Vec<u8>>>()
             .expect_err("no fit");
         assert!(misfit.to_string().ends_with("at `list[0]`"), "{misfit}");
+        let trailing = Payload::new(MSGPACK, [1, 2]).decode::<u8>();
+        let trailing = trailing.expect_err("two values").to_string();
+        assert!(trailing.ends_with("trailing bytes"), "{trailing}");
     }
 
     #[test]

@@ -43,9 +43,9 @@ pub const SETTINGS: [Setting; 15] = [
     setting("retry_jitter", Form::Bool, |_| Ok(())),
     setting("soft_time_limit", Form::Text, positive),
     setting("hard_time_limit", Form::Text, positive),
-    setting("memory_limit", Form::TextOrNumber, size),
+    setting("memory_limit", Form::TextOrNumber, memory),
     setting("fuel_limit", Form::Number, |v| {
-        whole(v, 0, u64::MAX, "a whole number")
+        whole(v, 1, u64::MAX, "a whole number from 1")
     }),
     setting("output_limit", Form::TextOrNumber, size),
     setting("log_limit", Form::TextOrNumber, size),
@@ -82,36 +82,65 @@ fn backoff(value: &str) -> Result<(), &'static str> {
     }
 }
 
+const DURATIONS: [(&str, u64); 5] = [
+    ("ms", 1),
+    ("s", 1_000),
+    ("m", 60_000),
+    ("h", 3_600_000),
+    ("d", 86_400_000),
+];
+
+const SIZES: [(&str, u64); 8] = [
+    ("", 1),
+    ("B", 1),
+    ("kB", 1_000),
+    ("KiB", 1 << 10),
+    ("MB", 1_000_000),
+    ("MiB", 1 << 20),
+    ("GB", 1_000_000_000),
+    ("GiB", 1 << 30),
+];
+
+/// Addresses of a task have 32 bits.
+const MOST_MEMORY: u64 = 4 << 30;
+
 fn duration(value: &str) -> Result<(), &'static str> {
-    unit(value, &["ms", "s", "m", "h", "d"])
+    in_units(value, &DURATIONS)
         .map(|_| ())
         .ok_or("a duration such as \"250ms\", \"30s\", \"5m\" or \"7d\"")
 }
 
 fn positive(value: &str) -> Result<(), &'static str> {
     duration(value)?;
-    match unit(value, &["ms", "s", "m", "h", "d"]) {
+    match in_units(value, &DURATIONS) {
         Some(0) => Err("a duration longer than zero"),
         _ => Ok(()),
     }
 }
 
 fn size(value: &str) -> Result<(), &'static str> {
-    unit(value, &["", "B", "kB", "KiB", "MB", "MiB", "GB", "GiB"])
+    in_units(value, &SIZES)
         .map(|_| ())
         .ok_or("a size such as \"64MiB\", \"500KiB\" or a number of bytes")
 }
 
-fn unit(value: &str, units: &[&str]) -> Option<u64> {
+fn memory(value: &str) -> Result<(), &'static str> {
+    size(value)?;
+    match in_units(value, &SIZES) {
+        Some(bytes) if bytes > MOST_MEMORY => Err("a size of at most 4GiB"),
+        _ => Ok(()),
+    }
+}
+
+/// The number in the smallest unit; nothing where it is none, or more than can be counted.
+fn in_units(value: &str, units: &[(&str, u64)]) -> Option<u64> {
     let value = value.trim();
     let end = value
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(value.len());
     let (number, unit) = value.split_at(end);
-    units
-        .contains(&unit.trim_start())
-        .then(|| number.parse().ok())
-        .flatten()
+    let (_, factor) = units.iter().find(|(name, _)| *name == unit.trim_start())?;
+    number.parse::<u64>().ok()?.checked_mul(*factor)
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use crate::host::Host;
 
 struct Bridge;
 
-/// Events from `info` up pass.
+/// Events from `info` up pass, always: `log::set_max_level` does not reach here.
 pub(super) fn install() {
     // Fails only where the task's own constructor has installed another subscriber: that one is meant.
     let _ = ::tracing::subscriber::set_global_default(Bridge);
