@@ -151,6 +151,24 @@ pub async fn a_cancellation_outlives_the_delivery(fixture: &dyn Fixture) {
     assert!(here.claim_one().await.is_cancelled);
 }
 
+/// W7: its next delivery ends it, however long its attempt wanted it to wait.
+pub async fn what_was_cancelled_while_it_ran_comes_back_at_once(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    for settlement in [
+        Settlement::Retry(LONG),
+        Settlement::Snooze(LONG),
+        Settlement::ReleaseAfterFault(LONG),
+    ] {
+        let id = here.add(&publication()).await;
+        let delivery = here.claim_one().await;
+        there.cancel(id, CancelMode::Ask).await;
+        here.settle_all(&[settling(&delivery, settlement)]).await;
+        let again = there.claim_one().await;
+        assert!(again.is_cancelled, "{settlement:?}");
+        there.end(&again, EndState::Cancelled).await;
+    }
+}
+
 /// W7: with an answer for each, in their order.
 pub async fn many_are_cancelled_at_once(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;

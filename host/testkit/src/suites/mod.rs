@@ -168,6 +168,7 @@ macro_rules! each_promise {
                 the_lease_of_what_was_cancelled_lasts_on,
                 to_end_at_once_wins_over_to_ask,
                 a_cancellation_outlives_the_delivery,
+                what_was_cancelled_while_it_ran_comes_back_at_once,
                 many_are_cancelled_at_once,
                 a_cancelled_envelope_cannot_be_cancelled_again,
             }
@@ -216,6 +217,7 @@ macro_rules! each_promise {
                 opening_deliveries_gives_the_ends_of_their_generations,
                 progress_is_seen_from_another_process,
                 progress_replaces_what_was_there,
+                a_record_that_has_ended_shows_no_progress,
                 progress_of_a_lost_delivery_is_stale,
                 a_checkpoint_is_kept_for_the_next_attempt,
                 a_checkpoint_of_a_lost_delivery_is_stale,

@@ -326,6 +326,20 @@ pub async fn progress_replaces_what_was_there(fixture: &dyn Fixture) {
     assert_eq!(record.progress, Some(done));
 }
 
+/// R5: progress is of an attempt that runs; what has ended has its result instead.
+pub async fn a_record_that_has_ended_shows_no_progress(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    for state in [EndState::Succeeded, EndState::Failed, EndState::Cancelled] {
+        let id = here.add(&publication()).await;
+        let delivery = here.claim_one().await;
+        let progress = half_way(&*here.stores.clock);
+        here.save_progress(&fence(&delivery), &progress).await;
+        here.end(&delivery, state).await;
+        let record = here.record(id).await.expect("it is kept");
+        assert_eq!(record.progress, None, "{state:?}");
+    }
+}
+
 /// R1
 pub async fn progress_of_a_lost_delivery_is_stale(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
