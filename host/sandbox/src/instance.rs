@@ -13,6 +13,7 @@ use wasmtime::{Store, UpdateDeadline};
 use crate::context::Guest;
 use crate::limits::held;
 use crate::module::Module;
+use crate::ticker::note_busy;
 use crate::usage::CpuMeter;
 use crate::watch::{Ended, Watch};
 
@@ -101,12 +102,15 @@ fn armed(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Sto
     let mut store = Store::try_new(module.instances.engine(), guest)?;
     store.limiter(|guest| &mut guest.memory);
     store.set_epoch_deadline(NEXT_EPOCH);
-    store.epoch_deadline_callback(|store| match store.data().watch.verdict() {
-        Some(ended) => Err(wasmtime::Error::new(ended)),
-        None => Ok(UpdateDeadline::YieldCustom(
-            NEXT_EPOCH,
-            Box::pin(store.data().give_way()),
-        )),
+    store.epoch_deadline_callback(|store| {
+        note_busy();
+        match store.data().watch.verdict() {
+            Some(ended) => Err(wasmtime::Error::new(ended)),
+            None => Ok(UpdateDeadline::YieldCustom(
+                NEXT_EPOCH,
+                Box::pin(store.data().give_way()),
+            )),
+        }
     });
     store.set_hostcall_fuel(held::CALL_BYTES.saturating_add(limits.output.as_usize()));
     store.set_max_component_handles(held::HANDLES);
