@@ -63,19 +63,24 @@ pub enum Cause {
     Snoozed,
     /// Its worker gave it back, or was lost.
     Released,
+    /// Its host failed: it is tried again after a while.
+    Faulted,
     /// Somebody replayed its dead letter: a new generation.
     Replayed,
 }
 
 /// Every transition that there is; any other is refused.
-pub const TRANSITIONS: [(State, Cause, State); 20] = [
+pub const TRANSITIONS: [(State, Cause, State); 23] = [
     (State::Scheduled, Cause::Due, State::Queued),
+    // A claim puts what is due into its lane, and takes it, in one step.
+    (State::Scheduled, Cause::Claimed, State::Running),
     (State::Scheduled, Cause::Cancelled, State::Cancelled),
     (State::Queued, Cause::Claimed, State::Running),
     (State::Queued, Cause::Cancelled, State::Cancelled),
     (State::Queued, Cause::Expired, State::Expired),
     (State::Queued, Cause::Refused, State::Failed),
     (State::Retrying, Cause::Due, State::Queued),
+    (State::Retrying, Cause::Claimed, State::Running),
     (State::Retrying, Cause::Cancelled, State::Cancelled),
     (State::Retrying, Cause::Expired, State::Expired),
     (State::Retrying, Cause::Refused, State::Failed),
@@ -87,6 +92,7 @@ pub const TRANSITIONS: [(State, Cause, State); 20] = [
     (State::Running, Cause::Retried, State::Retrying),
     (State::Running, Cause::Snoozed, State::Scheduled),
     (State::Running, Cause::Released, State::Queued),
+    (State::Running, Cause::Faulted, State::Scheduled),
     (State::Running, Cause::Refused, State::Failed),
     (State::Failed, Cause::Replayed, State::Queued),
 ];
@@ -198,7 +204,7 @@ mod tests {
     #[test]
     fn an_illegal_transition_is_refused() {
         assert_eq!(State::Succeeded.after(Cause::Claimed), None);
-        assert_eq!(State::Scheduled.after(Cause::Claimed), None);
+        assert_eq!(State::Scheduled.after(Cause::Succeeded), None);
         assert_eq!(State::Queued.after(Cause::Claimed), Some(State::Running));
     }
 }

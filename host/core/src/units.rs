@@ -37,13 +37,14 @@ impl ByteSize {
     }
 }
 
-const SIZES: [(&str, u64); 7] = [
+const SIZES: [(&str, u64); 8] = [
     ("GiB", 1 << 30),
     ("MiB", 1 << 20),
     ("KiB", 1 << 10),
     ("GB", 1_000_000_000),
     ("MB", 1_000_000),
     ("kB", 1_000),
+    ("bytes", 1),
     ("B", 1),
 ];
 
@@ -54,7 +55,7 @@ impl fmt::Display for ByteSize {
         let (unit, factor) = binary
             .filter(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
             .next()
-            .unwrap_or(("B", 1));
+            .unwrap_or(("bytes", 1));
         write!(f, "{} {unit}", self.0 / factor)
     }
 }
@@ -190,12 +191,12 @@ mod tests {
     #[test]
     fn a_size_is_written_in_the_largest_unit_that_holds_it_exactly() {
         for (bytes, text) in [
-            (0, "0 B"),
-            (512, "512 B"),
+            (0, "0 bytes"),
+            (512, "512 bytes"),
             (1 << 20, "1 MiB"),
-            ((1 << 20) + 1, "1048577 B"),
+            ((1 << 20) + 1, "1048577 bytes"),
             (3 << 19, "1536 KiB"),
-            (u64::MAX, "18446744073709551615 B"),
+            (u64::MAX, "18446744073709551615 bytes"),
         ] {
             assert_eq!(ByteSize(bytes).to_string(), text);
         }

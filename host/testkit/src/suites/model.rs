@@ -5,11 +5,11 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use stem_core::broker::{Delivery, Due, Publication, Settled};
+use stem_core::broker::{Delivery, Due, Publication, Renewal, Settled};
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::Settlement;
 use stem_core::queues::{CancelMode, Cancelling, Place};
-use stem_core::state::EndState;
+use stem_core::state::{Cause, EndState, State};
 
 use crate::builders::{ending, publication, settling};
 use crate::fixture::{Ability, Fixture};
@@ -25,6 +25,7 @@ pub async fn no_history_loses_or_doubles_an_envelope(fixture: &dyn Fixture) {
         let mut history = History::begin(fixture, seed).await;
         for _ in 0..STEPS {
             history.step().await;
+            history.follow().await;
             history.check().await;
         }
         history.finish().await;
@@ -48,6 +49,17 @@ impl Dice {
     }
 }
 
+/// Where a cause leads; a lease that ended without a claim is still its worker's to settle (B4).
+fn step(state: State, cause: Cause) -> State {
+    let of_worker = || {
+        State::Running
+            .after(cause)
+            .filter(|_| state == State::Queued)
+    };
+    let next = state.after(cause).or_else(of_worker);
+    next.unwrap_or_else(|| panic!("{state} is not left by {cause:?}"))
+}
+
 struct History<'a> {
     fixture: &'a dyn Fixture,
     process: Process,
@@ -58,6 +70,9 @@ struct History<'a> {
     deliveries: Vec<Delivery>,
     newest: HashMap<EnvelopeId, u32>,
     ended: HashSet<(EnvelopeId, u32)>,
+    /// What each was doing at the last look, and what has moved it since.
+    seen: HashMap<EnvelopeId, State>,
+    moved: Vec<(EnvelopeId, Cause)>,
 }
 
 impl<'a> History<'a> {
@@ -71,6 +86,8 @@ impl<'a> History<'a> {
             deliveries: Vec::new(),
             newest: HashMap::new(),
             ended: HashSet::new(),
+            seen: HashMap::new(),
+            moved: Vec::new(),
         }
     }
 
@@ -119,6 +136,7 @@ impl<'a> History<'a> {
                 "seed {}",
                 self.seed
             );
+            self.moved.push((delivery.receipt.id, Cause::Claimed));
             self.deliveries.push(delivery);
         }
     }
@@ -142,12 +160,13 @@ impl<'a> History<'a> {
             .process
             .settle_all(std::slice::from_ref(&settling))
             .await;
-        let is_end = match settling.settlement {
-            Settlement::Ack | Settlement::DeadLetter(_) => true,
-            Settlement::Retry(_)
-            | Settlement::Snooze(_)
-            | Settlement::Release
-            | Settlement::ReleaseAfterFault(_) => false,
+        let (cause, is_end) = match settling.settlement {
+            Settlement::Ack => (Cause::Succeeded, true),
+            Settlement::DeadLetter(_) => (Cause::Failed, true),
+            Settlement::Retry(_) => (Cause::Retried, false),
+            Settlement::Snooze(_) => (Cause::Snoozed, false),
+            Settlement::Release => (Cause::Released, false),
+            Settlement::ReleaseAfterFault(_) => (Cause::Faulted, false),
         };
         if settled == [Settled::Done] {
             let id = delivery.receipt.id;
@@ -156,6 +175,7 @@ impl<'a> History<'a> {
                 "seed {}",
                 self.seed
             );
+            self.moved.push((id, cause));
             if is_end {
                 self.count_end(id, delivery.generation);
             }
@@ -163,8 +183,14 @@ impl<'a> History<'a> {
     }
 
     async fn renew(&mut self) {
-        if let Some(delivery) = self.deliveries.last() {
-            self.process.renew(delivery, self.fixture.lease()).await;
+        let Some(delivery) = self.deliveries.last() else {
+            return;
+        };
+        let id = delivery.receipt.id;
+        let renewal = self.process.renew(delivery, self.fixture.lease()).await;
+        // A lease that has ended and that nobody took is held again.
+        if renewal != Renewal::Lost && self.seen.get(&id) == Some(&State::Queued) {
+            self.moved.push((id, Cause::Claimed));
         }
     }
 
@@ -177,6 +203,7 @@ impl<'a> History<'a> {
         let cancelled = self.process.cancel(id, CancelMode::Ask).await;
         if cancelled == Cancelling::Cancelled {
             let before = before.expect("only what is there can be cancelled");
+            self.moved.push((id, Cause::Cancelled));
             self.count_end(id, before.generation);
         }
     }
@@ -185,6 +212,7 @@ impl<'a> History<'a> {
         let dead = self.process.dead(&<_>::default()).await;
         if let Some(id) = dead.first() {
             assert_eq!(self.process.replay(&[*id]).await, [true]);
+            self.moved.push((*id, Cause::Replayed));
         }
     }
 
@@ -195,6 +223,27 @@ impl<'a> History<'a> {
             "{id} ended twice in one generation: seed {}",
             self.seed
         );
+    }
+
+    /// What each envelope does now is where the causes lead from what it did before (R1).
+    async fn follow(&mut self) {
+        let moved = std::mem::take(&mut self.moved);
+        if !self.process.stores.broker.capabilities().keeps_records {
+            // A record on another server goes first, and may take an end that comes too late for the broker (R2).
+            return;
+        }
+        for id in self.published.clone() {
+            let now = self.process.state(id).await.expect("none is lost");
+            let Some(before) = self.seen.insert(id, now) else {
+                assert!(matches!(now, State::Scheduled | State::Queued));
+                continue;
+            };
+            let causes = moved.iter().filter(|(moved, _)| *moved == id);
+            let expected = causes.fold(before, |state, (_, cause)| step(state, *cause));
+            let by_time = [Cause::Due, Cause::Released].map(|cause| expected.after(cause));
+            let is_legal = now == expected || by_time.contains(&Some(now));
+            assert!(is_legal, "{expected} became {now}: seed {}", self.seed);
+        }
     }
 
     /// Every envelope is in the broker, or has ended and its record says so; a dead letter is both.
