@@ -201,11 +201,11 @@ impl Execution {
 impl StopReason {
     /// How an attempt that stopped for this reason has ended.
     pub fn outcome(self) -> Outcome {
-        use crate::outcome::Interruption;
+        use crate::outcome::Disruption;
         match self {
             Self::Cancelled => Outcome::Cancelled,
-            Self::Shutdown => Outcome::Interrupted(Interruption::Shutdown),
-            Self::LeaseLost => Outcome::Interrupted(Interruption::LeaseLost),
+            Self::Shutdown => Outcome::Interrupted(Disruption::Shutdown),
+            Self::LeaseLost => Outcome::Interrupted(Disruption::LeaseLost),
         }
     }
 }

@@ -22,12 +22,12 @@ pub enum Outcome {
     /// The envelope's time to start had passed.
     Expired,
     /// The attempt was given up and nobody is charged for it.
-    Interrupted(Interruption),
+    Interrupted(Disruption),
 }
 
 /// Why an attempt was given up.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Interruption {
+pub enum Disruption {
     /// The worker shuts down.
     Shutdown,
     /// The lease was lost: another worker may be running the envelope.
@@ -49,7 +49,7 @@ pub struct Failure {
     pub disposition: Disposition,
 }
 
-/// The closed set of failures (S4). Host faults are no failures: see [`Interruption::HostFault`].
+/// The closed set of failures (S4). Host faults are no failures: see [`Disruption::HostFault`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "kebab-case")]
 pub enum FailureKind {
@@ -335,11 +335,11 @@ pub fn settle(
             Some(EndState::Failed),
         ),
         Outcome::Snoozed(delay) => (Settlement::Snooze(*delay), None),
-        Outcome::Interrupted(Interruption::HostFault(_)) => (
+        Outcome::Interrupted(Disruption::HostFault(_)) => (
             Settlement::ReleaseAfterFault(fault_delay(standing.faults)),
             None,
         ),
-        Outcome::Interrupted(Interruption::Shutdown | Interruption::LeaseLost) => {
+        Outcome::Interrupted(Disruption::Shutdown | Disruption::LeaseLost) => {
             (Settlement::Release, None)
         }
     }

@@ -39,7 +39,7 @@ fn settled(outcome: &Outcome, standing: &Standing) -> (Settlement, Option<EndSta
 fn every_outcome_has_its_settlement() {
     let result = Payload::new("application/json", "1");
     let seven = Duration::from_secs(7);
-    let fault = Outcome::Interrupted(Interruption::HostFault(String::new()));
+    let fault = Outcome::Interrupted(Disruption::HostFault(String::new()));
     let table = [
         (
             Outcome::Succeeded(result),
@@ -69,12 +69,12 @@ fn every_outcome_has_its_settlement() {
         ),
         (Outcome::Snoozed(seven), Settlement::Snooze(seven), None),
         (
-            Outcome::Interrupted(Interruption::Shutdown),
+            Outcome::Interrupted(Disruption::Shutdown),
             Settlement::Release,
             None,
         ),
         (
-            Outcome::Interrupted(Interruption::LeaseLost),
+            Outcome::Interrupted(Disruption::LeaseLost),
             Settlement::Release,
             None,
         ),
@@ -160,7 +160,7 @@ proptest! {
     #[test]
     fn an_interruption_is_only_ever_released(attempts in 0_u32..10, faults: u32, message: String) {
         let standing = Standing { attempts, faults, ..standing(0) };
-        let (settlement, end) = settled(&Outcome::Interrupted(Interruption::HostFault(message)), &standing);
+        let (settlement, end) = settled(&Outcome::Interrupted(Disruption::HostFault(message)), &standing);
         prop_assert!(matches!(settlement, Settlement::ReleaseAfterFault(_)));
         prop_assert_eq!(end, None);
     }

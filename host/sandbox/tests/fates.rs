@@ -12,7 +12,7 @@ use common::{
 };
 use stem_core::executor::{Execution, Stop, StopReason};
 use stem_core::names::HeaderName;
-use stem_core::outcome::{Disposition, FailureKind, Interruption, Limit, Outcome};
+use stem_core::outcome::{Disposition, Disruption, FailureKind, Limit, Outcome};
 use stem_core::payload::Payload;
 use stem_core::record::LogLevel;
 use tokio::sync::watch;
@@ -192,11 +192,11 @@ fn a_task_that_stops_when_it_is_asked_ends_as_the_reason_says() {
         (StopReason::Cancelled, Outcome::Cancelled),
         (
             StopReason::Shutdown,
-            Outcome::Interrupted(Interruption::Shutdown),
+            Outcome::Interrupted(Disruption::Shutdown),
         ),
         (
             StopReason::LeaseLost,
-            Outcome::Interrupted(Interruption::LeaseLost),
+            Outcome::Interrupted(Disruption::LeaseLost),
         ),
     ] {
         let (_sender, attempt) = stopping(Stop::Asked(reason));

@@ -293,7 +293,7 @@ impl Gate {
 #[cfg(test)]
 mod tests {
     use stem_core::executor::StopReason;
-    use stem_core::outcome::Interruption;
+    use stem_core::outcome::Disruption;
 
     use super::*;
     use crate::builders::run;
@@ -339,7 +339,7 @@ mod tests {
     #[tokio::test]
     async fn a_run_behind_a_gate_waits_for_it() {
         let gate = Gate::closed();
-        let interrupted = Outcome::Interrupted(Interruption::Shutdown);
+        let interrupted = Outcome::Interrupted(Disruption::Shutdown);
         let step = Step::end(interrupted).after(&gate);
         let executor = ScriptedExecutor::new().on("a", [step]);
         let program = resolve(&executor, "a").await;

@@ -26,7 +26,7 @@ use stem_core::executor::{
 use stem_core::ids::Digest;
 use stem_core::names::WorkerName;
 use stem_core::outcome::{
-    Failure, FailureKind, Interruption, MAX_SNOOZES, Outcome, Standing, settle,
+    Disruption, Failure, FailureKind, MAX_SNOOZES, Outcome, Standing, settle,
 };
 use stem_core::policy::TaskPolicy;
 use stem_core::result_store::{Fence, ResultStore};
@@ -241,7 +241,7 @@ impl Attempt<'_> {
     }
 
     fn tell_fault(&self, outcome: &Outcome) {
-        if let Outcome::Interrupted(Interruption::HostFault(problem)) = outcome {
+        if let Outcome::Interrupted(Disruption::HostFault(problem)) = outcome {
             let Delivery { receipt, task, .. } = self.delivery;
             tracing::error!(id = %receipt.id, %task, problem, "an attempt failed on our side");
         }
@@ -271,7 +271,7 @@ fn rejected(kind: FailureKind, message: String) -> Outcome {
 }
 
 fn fault(problem: String) -> Outcome {
-    Outcome::Interrupted(Interruption::HostFault(problem))
+    Outcome::Interrupted(Disruption::HostFault(problem))
 }
 
 /// An error with its causes, in one line.

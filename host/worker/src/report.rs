@@ -5,7 +5,7 @@ use std::time::Duration;
 use stem_core::clock::Timestamp;
 use stem_core::executor::Execution;
 use stem_core::outcome::{
-    DeadReason, Failure, FailureKind, Interruption, MAX_SNOOZES, Outcome, Settlement,
+    DeadReason, Disruption, Failure, FailureKind, MAX_SNOOZES, Outcome, Settlement,
 };
 use stem_core::payload::StoredPayload;
 use stem_core::record::{
@@ -125,7 +125,7 @@ fn out_of_snoozes(reason: DeadReason) -> Option<Failure> {
 }
 
 fn error(outcome: &Outcome) -> Option<AttemptError> {
-    if let Outcome::Interrupted(Interruption::HostFault(problem)) = outcome {
+    if let Outcome::Interrupted(Disruption::HostFault(problem)) = outcome {
         return Some(AttemptError::HostFault {
             host_fault: problem.clone(),
         });
