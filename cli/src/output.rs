@@ -189,6 +189,19 @@ pub fn harmless(text: &str) -> String {
         .collect()
 }
 
+/// A number of bytes with no more digits than a person wants.
+pub fn size(bytes: u64) -> String {
+    let units = [("GiB", 1_u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let Some((unit, factor)) = units.into_iter().find(|(_, factor)| bytes >= *factor) else {
+        return format!("{bytes} bytes");
+    };
+    let tenths = u128::from(bytes) * 10 / u128::from(factor);
+    match tenths % 10 {
+        0 => format!("{} {unit}", tenths / 10),
+        rest => format!("{}.{rest} {unit}", tenths / 10),
+    }
+}
+
 /// How long ago a time was, in its largest whole unit.
 pub fn ago(time: Timestamp, now: Timestamp) -> String {
     let seconds = now.since(time).as_secs();
@@ -230,6 +243,18 @@ mod tests {
     #[test]
     fn control_characters_of_a_guest_do_not_reach_the_terminal() {
         assert_eq!(harmless("a\u{1b}[2Jb\r\n"), "a\\u{1b}[2Jb\\r\n");
+    }
+
+    #[test]
+    fn a_size_is_shown_with_one_decimal_at_most() {
+        for (bytes, said) in [
+            (512, "512 bytes"),
+            (132_216, "129.1 KiB"),
+            (1 << 20, "1 MiB"),
+            (u64::MAX, "17179869183.9 GiB"),
+        ] {
+            assert_eq!(size(bytes), said);
+        }
     }
 
     #[test]

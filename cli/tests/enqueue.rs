@@ -51,7 +51,8 @@ fn a_payload_against_the_schema_is_refused_with_the_place() {
 #[test]
 fn a_payload_over_the_limit_is_refused_with_both_sizes() {
     let host = counting();
-    let text = json!({"text": "x".repeat(2 << 20)}).to_string();
+    let around = json!({"text": ""}).to_string().len();
+    let text = json!({"text": "x".repeat((2 << 20) - around)}).to_string();
     let file = host.write("large.json", text);
     let answer = host.run(&["enqueue", "word-count", "--payload", &format!("@{file}")]);
     answer.assert(5, "the payload has 2 MiB, over the limit of 1 MiB");

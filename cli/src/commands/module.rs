@@ -10,11 +10,10 @@ use stem_core::control::Command;
 use stem_core::module_store::{DeployedTask, Deployment};
 use stem_core::names::TaskName;
 use stem_core::stores::Stores;
-use stem_core::units::ByteSize;
 
 use crate::deployed;
 use crate::invocation::Invocation;
-use crate::output::{Columns, Output, harmless};
+use crate::output::{Columns, Output, harmless, size};
 use crate::stores::Lifetime;
 use crate::terminal::Consent;
 use crate::views::PolicyView;
@@ -111,7 +110,7 @@ fn row(deployment: &Deployment) -> Vec<Cell> {
         Cell::new(format!("{}@{}", deployment.name, deployment.version)),
         Cell::new(if deployment.is_active { "active" } else { "" }),
         Cell::new(deployment.digest.short()),
-        Cell::new(ByteSize(deployment.size_bytes)),
+        Cell::new(size(deployment.size_bytes)),
         Cell::new(deployment.deployed_at),
         Cell::new(tasks.join(", ")),
     ]
@@ -134,7 +133,7 @@ fn show(deployment: &Deployment, output: &Output) -> Result<()> {
             Cell::new(if deployment.is_active { "yes" } else { "no" }),
         ),
         ("digest", Cell::new(deployment.digest)),
-        ("size", Cell::new(ByteSize(deployment.size_bytes))),
+        ("size", Cell::new(size(deployment.size_bytes))),
         ("deployed", Cell::new(deployment.deployed_at)),
     ])?;
     show_policies(&deployment.tasks, output)

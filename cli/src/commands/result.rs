@@ -10,11 +10,10 @@ use stem_core::lookup::{self, DEFAULT_WAIT, Lookup};
 use stem_core::outcome::{Failure, FailureKind};
 use stem_core::queues::Place;
 use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord};
-use stem_core::units::ByteSize;
 
 use crate::arguments::{self, OneId};
 use crate::invocation::Invocation;
-use crate::output::{Output, alarm_cell, harmless, state_cell};
+use crate::output::{Output, alarm_cell, harmless, size, state_cell};
 use crate::stores::Lifetime;
 use crate::views::{EnvelopeView, enqueued_at, payload_value};
 use crate::waiting;
@@ -154,7 +153,7 @@ fn row(attempt: &AttemptRecord) -> Vec<Cell> {
         Cell::new(attempt.started_at),
         Cell::new(elapsed(usage.wall)),
         Cell::new(elapsed(usage.cpu)),
-        Cell::new(ByteSize(usage.peak_memory_bytes)),
+        Cell::new(size(usage.peak_memory_bytes)),
         Cell::new(error.unwrap_or_default()),
     ]
 }
@@ -242,7 +241,7 @@ fn show_result(found: &Lookup, output: &Output) -> Result<()> {
         }
         _ => output.line(format!(
             "{}: --output FILE saves it",
-            ByteSize(result.body.len() as u64)
+            size(result.body.len() as u64)
         )),
     }
 }

@@ -8,11 +8,11 @@ use stem_core::envelope::Envelope;
 use stem_core::ids::EnvelopeId;
 use stem_core::outcome::FailureKind;
 use stem_core::stores::Stores;
-use stem_core::units::{ByteSize, format_duration};
+use stem_core::units::format_duration;
 
 use super::selection::not_dead;
 use crate::commands::result;
-use crate::output::{Output, alarm_cell, harmless};
+use crate::output::{Output, alarm_cell, harmless, size};
 use crate::views::{AttemptView, DeadLetterView, SHOWN_LIMIT, payload_value, stored_value};
 
 /// Shows one dead letter.
@@ -64,7 +64,7 @@ fn show_envelope(letter: &DeadLetter, output: &Output) -> Result<()> {
     let envelope = match Envelope::decode(&letter.bytes) {
         Ok(envelope) => envelope,
         Err(error) => {
-            let size = ByteSize(letter.bytes.len() as u64);
+            let size = size(letter.bytes.len() as u64);
             return output.line(format!("  {error} ({size}; --json shows the bytes)"));
         }
     };
@@ -107,7 +107,7 @@ fn payload_text(envelope: &Envelope) -> String {
         Ok(text) if payload.is_json() || payload.content_type.starts_with("text/") => {
             harmless(text)
         }
-        _ => ByteSize(payload.body.len() as u64).to_string(),
+        _ => size(payload.body.len() as u64),
     };
     format!("{}: {shown}", harmless(&payload.content_type))
 }

@@ -7,10 +7,9 @@ use anyhow::Result;
 use comfy_table::Cell;
 use stem_core::clock::Timestamp;
 use stem_core::control::WorkerStatus;
-use stem_core::units::ByteSize;
 
 use crate::invocation::Invocation;
-use crate::output::{Columns, ago, alarm_cell};
+use crate::output::{Columns, ago, alarm_cell, size};
 use crate::stores::Lifetime;
 use crate::views::WorkerView;
 
@@ -76,7 +75,7 @@ fn row((worker, now): &(WorkerStatus, Timestamp)) -> Vec<Cell> {
         Cell::new(beat.running),
         Cell::new(beat.succeeded),
         Cell::new(beat.failed),
-        Cell::new(ByteSize(beat.memory_bytes)),
+        Cell::new(size(beat.memory_bytes)),
         alarm_cell(seen, worker.is_dead),
     ]
 }
