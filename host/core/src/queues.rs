@@ -108,11 +108,13 @@ impl EnvelopeStatus {
     /// As it stands at this time: what has fallen due, or was lost by its worker, is ready, whether a claim has put it
     /// back into its lane yet or not.
     pub fn at(self, now: Timestamp) -> Self {
-        let place = match self.place {
-            Place::Held { until, .. } | Place::Leased { until, .. } if until <= now => Place::Ready,
-            place => place,
-        };
-        Self { place, ..self }
+        match self.place {
+            Place::Held { until, .. } | Place::Leased { until, .. } if until <= now => Self {
+                place: Place::Ready,
+                ..self
+            },
+            Place::Held { .. } | Place::Leased { .. } | Place::Ready | Place::Dead => self,
+        }
     }
 
     /// The state that this shows.

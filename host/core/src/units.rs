@@ -51,11 +51,9 @@ const SIZES: [(&str, u64); 8] = [
 /// In the largest unit that holds it exactly: two sizes never look the same, and `FromStr` reads what this writes.
 impl fmt::Display for ByteSize {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let binary = SIZES.into_iter().take(3);
-        let (unit, factor) = binary
-            .filter(|(_, factor)| self.0 >= *factor && self.0 % factor == 0)
-            .next()
-            .unwrap_or(("bytes", 1));
+        let is_exact = |(_, factor): &(_, u64)| self.0 >= *factor && self.0.is_multiple_of(*factor);
+        let binary = SIZES.into_iter().take(3).find(is_exact);
+        let (unit, factor) = binary.unwrap_or(("bytes", 1));
         write!(f, "{} {unit}", self.0 / factor)
     }
 }
