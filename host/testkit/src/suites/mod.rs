@@ -10,6 +10,7 @@ pub mod dead_letters;
 pub mod model;
 pub mod modules;
 pub mod order;
+pub mod progress;
 pub mod publishing;
 pub mod queues;
 pub mod records;
@@ -197,6 +198,12 @@ macro_rules! each_promise {
                 a_removed_derived_id_is_remembered,
                 a_dead_letter_is_kept_for_seven_days: MovableClock,
             }
+            progress {
+                progress_is_seen_from_another_process,
+                progress_replaces_what_was_there,
+                a_record_that_has_ended_shows_no_progress,
+                progress_of_a_lost_delivery_is_stale,
+            }
             records {
                 a_record_shows_everything_that_was_reported,
                 a_record_shows_its_attempts_in_their_order,
@@ -215,10 +222,6 @@ macro_rules! each_promise {
                 a_delivery_that_was_opened_makes_earlier_ones_stale,
                 a_delivery_stays_known,
                 opening_deliveries_gives_the_ends_of_their_generations,
-                progress_is_seen_from_another_process,
-                progress_replaces_what_was_there,
-                a_record_that_has_ended_shows_no_progress,
-                progress_of_a_lost_delivery_is_stale,
                 a_checkpoint_is_kept_for_the_next_attempt,
                 a_checkpoint_of_a_lost_delivery_is_stale,
                 a_checkpoint_outlives_failed_attempts,
