@@ -222,10 +222,12 @@ fn a_task_is_asked_to_stop_at_its_soft_limit_and_may_try_again() {
     assert_eq!(failure(&execution).disposition, Disposition::Retry);
 }
 
+const LOAD: &str =
+    r#"(import "stem:task/context@0.1.0" "load-checkpoint" (func $load (param i32)))"#;
+
 /// A guest that asks for its checkpoint and then loops for ever.
 fn endless() -> Hostile {
-    let load = r#"(import "stem:task/context@0.1.0" "load-checkpoint" (func $load (param i32)))"#;
-    running("(call $load (i32.const 8192)) (loop (br 0)) (unreachable)").importing("", "", load)
+    running("(call $load (i32.const 8192)) (loop (br 0)) (unreachable)").importing("", "", LOAD)
 }
 
 /// W7: also when the guest waits inside the host for what never comes.
@@ -252,14 +254,19 @@ fn a_task_that_is_told_to_end_now_is_ended_whatever_it_does() {
 /// S3: what has ended while it waited is not run again.
 #[test]
 fn a_task_that_was_ended_while_it_waited_does_not_go_on() {
-    let load = r#"(import "stem:task/context@0.1.0" "load-checkpoint" (func $load (param i32)))"#;
-    let module = running("(call $load (i32.const 8192)) (global.get $ok)").importing("", "", load);
+    let module = running("(call $load (i32.const 8192)) (global.get $ok)").importing("", "", LOAD);
     let (sender, signal) = watch::channel(Stop::No);
     let attempt = Attempt::json("{}").stopping(signal);
-    *attempt.context.ender.lock().expect("not poisoned") = Some(sender);
+    let context = Arc::clone(&attempt.context);
+    context.is_stuck.store(true, Ordering::SeqCst);
     let execution = block_on(async {
         let program = program(&sandbox(1), &module.component(), &[]).await;
-        attempt.run(&program).await
+        let ender = async {
+            context.asked.notified().await;
+            sender.send_replace(Stop::Now(StopReason::Cancelled));
+            context.answer.notify_one();
+        };
+        futures::join!(attempt.run(&program), ender).0
     });
     assert_eq!(execution.outcome, Outcome::Cancelled);
 }

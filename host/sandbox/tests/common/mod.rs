@@ -18,7 +18,7 @@ use bytes::Bytes;
 use stem_core::clock::{SystemClock, Timestamp};
 use stem_core::executor::{
     AttemptContext, AttemptFacts, CheckpointError, Execution, ExecutorError, Program, Run, Stop,
-    StopReason, StopSignal,
+    StopSignal,
 };
 use stem_core::ids::EnvelopeId;
 use stem_core::names::{HeaderName, QueueName, TaskName};
@@ -223,10 +223,9 @@ pub struct Kept {
     pub checkpoint: Mutex<Option<Payload>>,
     /// Told when a checkpoint is asked for.
     pub asked: Notify,
-    /// Whether a checkpoint that is asked for never comes.
+    /// Whether a checkpoint that is asked for comes only when `answer` is told.
     pub is_stuck: AtomicBool,
-    /// Told that the attempt is over when a checkpoint is asked for.
-    pub ender: Mutex<Option<watch::Sender<Stop>>>,
+    pub answer: Notify,
     /// How long the guest waited for a core in all.
     pub waited: Mutex<Duration>,
 }
@@ -245,14 +244,9 @@ impl AttemptContext for Kept {
     }
 
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
-        let ender = self.ender.lock().expect("not poisoned").take();
-        if let Some(ender) = ender {
-            ender.send_replace(Stop::Now(StopReason::Cancelled));
-            tokio::task::yield_now().await;
-        }
         self.asked.notify_one();
         if self.is_stuck.load(Ordering::SeqCst) {
-            std::future::pending::<()>().await;
+            self.answer.notified().await;
         }
         Ok(self.checkpoint.lock().expect("not poisoned").clone())
     }
