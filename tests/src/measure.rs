@@ -331,7 +331,7 @@ mod tests {
         let [test] = source.tests.as_slice() else {
             panic!("one test beside the macro's: {source:?}");
         };
-        assert_eq!((test.place.as_str(), test.lines), ("a_lease_ends:30", 2));
+        assert_eq!((test.place.as_str(), test.lines), ("a_lease_ends:26", 2));
     }
 
     #[test]
