@@ -31,10 +31,6 @@ use config::{Environment, Flags};
 use invocation::Invocation;
 use output::Output;
 
-/// Attempts are many short lives on several threads: this allocator serves them better than the system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// Deploy, enqueue, run and watch background tasks, each in a WebAssembly sandbox of its own
 #[derive(Debug, Parser)]
 #[command(

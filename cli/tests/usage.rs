@@ -92,6 +92,10 @@ fn values_have_the_same_types_in_every_command() {
     let host = TestHost::new().with_deployed(&["word-count"]);
     let store = host.json(&["store", "info"])["stores"][0].clone();
     assert_eq!(store["envelopes"], 0, "{store}");
+    assert!(
+        store["free_on_its_disk_bytes"].as_u64() > Some(0),
+        "{store}"
+    );
     assert_eq!(store["shared_by_processes"], true, "{store}");
     let shown = host.json(&["task", "show", "word-count"]);
     let listed = host.json(&["task", "list"]);

@@ -5,18 +5,11 @@ use comfy_table::Cell;
 use serde_json::{Map, Value, json};
 use stem_core::queues::QueueStatus;
 use stem_core::stores::Stores;
+use stem_core::upkeep::Fact;
 
 use crate::invocation::Invocation;
+use crate::output;
 use crate::stores::Lifetime;
-
-/// Facts that are numbers.
-const COUNTED: [&str; 5] = ["format", "envelopes", "dead letters", "records", "modules"];
-/// Facts that are yes or no.
-const ANSWERED: [&str; 3] = [
-    "shared by processes",
-    "outlives processes",
-    "one step with results",
-];
 
 /// What to do with stores
 #[derive(Debug, clap::Subcommand)]
@@ -40,7 +33,7 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
         output.details(
             facts
                 .into_iter()
-                .map(|(name, fact)| (name, Cell::new(fact))),
+                .map(|(name, fact)| (name, Cell::new(text(fact)))),
         )?;
         output.line("")?;
     }
@@ -65,11 +58,7 @@ fn value(invocation: &Invocation, servers: Vec<Facts>, counts: Counts) -> Value 
         .collect();
     let servers: Vec<Map<String, Value>> = servers
         .into_iter()
-        .map(|facts| {
-            facts
-                .into_iter()
-                .map(|(name, fact)| (name.replace(' ', "_"), fact_value(&name, fact)))
-        })
+        .map(|facts| facts.into_iter().map(|(name, fact)| json_fact(name, fact)))
         .map(Iterator::collect)
         .collect();
     json!({
@@ -82,17 +71,26 @@ fn value(invocation: &Invocation, servers: Vec<Facts>, counts: Counts) -> Value 
     })
 }
 
-/// A fact as JSON: stores say everything in words.
-fn fact_value(name: &str, fact: String) -> Value {
-    match fact.as_str() {
-        _ if COUNTED.contains(&name) => fact.parse::<u64>().map_or(Value::Null, Value::from),
-        "yes" if ANSWERED.contains(&name) => true.into(),
-        "no" if ANSWERED.contains(&name) => false.into(),
-        _ => fact.into(),
+fn text(fact: Fact) -> String {
+    match fact {
+        Fact::Text(text) => text,
+        Fact::Count(count) => count.to_string(),
+        Fact::Size(size) => output::size(size.0),
+        Fact::Flag(is_so) => if is_so { "yes" } else { "no" }.to_owned(),
     }
 }
 
-type Facts = Vec<(String, String)>;
+fn json_fact(name: &str, fact: Fact) -> (String, Value) {
+    let name = name.replace(' ', "_");
+    match fact {
+        Fact::Text(text) => (name, text.into()),
+        Fact::Count(count) => (name, count.into()),
+        Fact::Size(size) => (format!("{name}_bytes"), size.0.into()),
+        Fact::Flag(is_so) => (name, is_so.into()),
+    }
+}
+
+type Facts = Vec<(&'static str, Fact)>;
 type Counts = Vec<(&'static str, u64)>;
 
 async fn describe(stores: &Stores, invocation: &Invocation) -> Result<Vec<Facts>> {
@@ -100,24 +98,19 @@ async fn describe(stores: &Stores, invocation: &Invocation) -> Result<Vec<Facts>
     let urls = [("broker", &config.broker), ("results", &config.results)];
     let mut servers = Vec::new();
     for (upkeep, (role, url)) in stores.upkeep.iter().zip(urls) {
-        let mut facts = vec![(role.to_owned(), url.to_string())];
+        let mut facts = vec![(role, Fact::Text(url.to_string()))];
         facts.extend(upkeep.describe().await?);
         servers.push(facts);
     }
-    let [shared, outlives, one_step] = ANSWERED;
     let can = stores.broker.capabilities();
     if let Some(broker) = servers.first_mut() {
         broker.extend([
-            (shared.to_owned(), yes_or_no(can.is_shared)),
-            (outlives.to_owned(), yes_or_no(can.is_durable)),
-            (one_step.to_owned(), yes_or_no(can.keeps_records)),
+            ("shared by processes", Fact::Flag(can.is_shared)),
+            ("outlives processes", Fact::Flag(can.is_durable)),
+            ("one step with results", Fact::Flag(can.keeps_records)),
         ]);
     }
     Ok(servers)
-}
-
-fn yes_or_no(is_so: bool) -> String {
-    if is_so { "yes" } else { "no" }.to_owned()
 }
 
 async fn counts(stores: &Stores, queues: &[QueueStatus]) -> Result<Counts> {

@@ -3,7 +3,9 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_bytes::ByteArray;
 use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
@@ -77,8 +79,7 @@ impl FromStr for EnvelopeId {
 }
 
 /// The SHA-256 of a module's bytes: what the module is known by.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 
 impl Digest {
@@ -105,13 +106,7 @@ impl Digest {
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // Every attempt's record names its module: 32 calls of the formatter would cost more than its other fields.
-        const DIGITS: [char; 16] = [
-            '0', '1', '2', '3', '4', '5', '6', '7', '8', '9', 'a', 'b', 'c', 'd', 'e', 'f',
-        ];
-        let halves = self.0.iter().flat_map(|byte| [byte >> 4, byte & 15]);
-        let text: String = halves.map(|half| DIGITS[usize::from(half)]).collect();
-        f.write_str(&text)
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -142,9 +137,24 @@ impl TryFrom<String> for Digest {
     }
 }
 
-impl From<Digest> for String {
-    fn from(digest: Digest) -> String {
-        digest.to_string()
+/// Digits where people read it; the bytes themselves in what stores keep, as every attempt's record names its module.
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match serializer.is_human_readable() {
+            true => serializer.collect_str(self),
+            false => serializer.serialize_bytes(&self.0),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        if deserializer.is_human_readable() {
+            let text = String::deserialize(deserializer)?;
+            return Self::try_from(text).map_err(D::Error::custom);
+        }
+        let bytes = ByteArray::deserialize(deserializer)?;
+        Ok(Self(bytes.into_array()))
     }
 }
 
@@ -168,5 +178,16 @@ mod tests {
         let digest = Digest::of(b"module");
         assert_eq!(Digest::try_from(digest.to_string()), Ok(digest));
         assert_eq!(Digest::try_from("zz".repeat(32)), Err(DigestError));
+    }
+
+    #[test]
+    fn a_digest_is_digits_for_people_and_bytes_in_stores() {
+        let digest = Digest::of(b"module");
+        let text = serde_json::to_string(&digest).expect("JSON");
+        assert_eq!(text, format!("\"{digest}\""));
+        assert_eq!(serde_json::from_str::<Digest>(&text).ok(), Some(digest));
+        let bytes = rmp_serde::to_vec(&digest).expect("MessagePack");
+        assert_eq!(bytes.len(), 2 + 32);
+        assert_eq!(rmp_serde::from_slice::<Digest>(&bytes).ok(), Some(digest));
     }
 }

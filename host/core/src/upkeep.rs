@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use crate::store_error::StoreError;
+use crate::units::ByteSize;
 
 /// Removes what has outlived its retention (R4).
 #[async_trait]
@@ -11,5 +12,24 @@ pub trait Upkeep: Send + Sync {
     async fn sweep(&self, limit: usize) -> Result<u64, StoreError>;
 
     /// What this store is and where: for `store info`.
-    async fn describe(&self) -> Result<Vec<(String, String)>, StoreError>;
+    async fn describe(&self) -> Result<Vec<(&'static str, Fact)>, StoreError>;
+}
+
+/// Something that a store says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fact {
+    /// In words.
+    Text(String),
+    /// How many.
+    Count(u64),
+    /// How large.
+    Size(ByteSize),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl From<&str> for Fact {
+    fn from(text: &str) -> Self {
+        Self::Text(text.to_owned())
+    }
 }

@@ -5,7 +5,7 @@ use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
 use stem_core::record::DEAD_LETTER_RETENTION;
 use stem_core::store_error::StoreError;
-use stem_core::upkeep::Upkeep;
+use stem_core::upkeep::{Fact, Upkeep};
 
 use crate::server::Store;
 use crate::state::Shelves;
@@ -21,12 +21,14 @@ impl Upkeep for Store {
         Ok(swept as u64)
     }
 
-    async fn describe(&self) -> Result<Vec<(String, String)>, StoreError> {
-        let fact = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    async fn describe(&self) -> Result<Vec<(&'static str, Fact)>, StoreError> {
         Ok(vec![
-            fact("store", "memory"),
-            fact("namespace", self.namespace.as_str()),
-            fact("durability", "none: everything goes with the process"),
+            ("store", "memory".into()),
+            ("namespace", self.namespace.as_str().into()),
+            (
+                "durability",
+                "none: everything goes with the process".into(),
+            ),
         ])
     }
 }

@@ -9,7 +9,7 @@ use rusqlite::Connection;
 use stem_core::control::FORGOTTEN_AFTER;
 use stem_core::store_error::StoreError;
 use stem_core::units::ByteSize;
-use stem_core::upkeep::Upkeep;
+use stem_core::upkeep::{Fact, Upkeep};
 
 use crate::dead_letters;
 use crate::open::SCHEMA_VERSION;
@@ -37,17 +37,14 @@ impl Upkeep for Store {
         .await
     }
 
-    async fn describe(&self) -> Result<Vec<(String, String)>, StoreError> {
+    async fn describe(&self) -> Result<Vec<(&'static str, Fact)>, StoreError> {
         let namespace = self.shared.namespace;
         let mut facts = self.facts()?;
         let counted = self.list_rows("describe the store", move |connection| {
             contents(connection, namespace)
         });
         facts.extend(counted.await?);
-        Ok(facts
-            .into_iter()
-            .map(|(name, fact)| (name.to_owned(), fact))
-            .collect())
+        Ok(facts)
     }
 }
 
@@ -131,10 +128,8 @@ fn lanes(step: &Step<'_>, limit: usize) -> Stepped<usize> {
     step.execute(IDLE, (millis(step.now - LANE_RETENTION), count(limit)))
 }
 
-type Fact = (&'static str, String);
-
 impl Store {
-    fn facts(&self) -> Result<Vec<Fact>, StoreError> {
+    fn facts(&self) -> Result<Vec<(&'static str, Fact)>, StoreError> {
         let options = &self.shared.options;
         let free = self.shared.reserve.free();
         let free = free.map_err(|problem| self.shared.error("describe the store", problem))?;
@@ -148,19 +143,19 @@ impl Store {
             }
         };
         Ok(vec![
-            ("store", "sqlite".to_owned()),
-            ("path", options.path.display().to_string()),
-            ("namespace", options.namespace.to_string()),
-            ("format", SCHEMA_VERSION.to_string()),
-            ("sqlite version", rusqlite::version().to_owned()),
-            ("durability", durability.to_owned()),
-            ("free on its disk", free.to_string()),
-            ("publishing stops at", options.reserve.to_string()),
+            ("store", "sqlite".into()),
+            ("path", Fact::Text(options.path.display().to_string())),
+            ("namespace", options.namespace.as_str().into()),
+            ("format", Fact::Count(SCHEMA_VERSION.unsigned_abs())),
+            ("sqlite version", rusqlite::version().into()),
+            ("durability", durability.into()),
+            ("free on its disk", Fact::Size(free)),
+            ("publishing stops at", Fact::Size(options.reserve)),
         ])
     }
 }
 
-fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<Fact>> {
+fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<(&'static str, Fact)>> {
     const COUNTS: [(&str, &str); 4] = [
         (
             "envelopes",
@@ -188,17 +183,17 @@ fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<Fact>> {
     let mut facts = sizes(connection)?;
     for (name, sql) in COUNTS {
         let number: i64 = connection.query_row(sql, [namespace], |row| row.get(0))?;
-        facts.push((name, number.to_string()));
+        facts.push((name, Fact::Count(number.unsigned_abs())));
     }
     Ok(facts)
 }
 
-fn sizes(connection: &Connection) -> Stepped<Vec<Fact>> {
+fn sizes(connection: &Connection) -> Stepped<Vec<(&'static str, Fact)>> {
     let size = pages(connection, "page_count")?;
     let free = free_within(connection)?;
     Ok(vec![
-        ("size of the database", size.to_string()),
-        ("of that free for new rows", free.to_string()),
+        ("size of the database", Fact::Size(size)),
+        ("of that free for new rows", Fact::Size(free)),
     ])
 }
 
