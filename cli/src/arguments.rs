@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
-use stem_core::names::{QueueName, TaskName};
+use stem_core::names::{HeaderName, QueueName, TaskName};
 use stem_core::units::{UnitError, parse_duration};
 
 use crate::errors::Failure;
@@ -122,6 +122,15 @@ pub fn media_type(text: &str) -> Result<String, String> {
             text.escape_debug()
         )),
     }
+}
+
+/// Reads `NAME=VALUE`.
+pub fn header(text: &str) -> Result<(HeaderName, String), String> {
+    let (name, value) = text
+        .split_once('=')
+        .ok_or_else(|| format!("`{text}` is no header: write NAME=VALUE"))?;
+    let name = HeaderName::new(name).map_err(|error| error.to_string())?;
+    Ok((name, value.to_owned()))
 }
 
 /// Reads RFC 3339.

@@ -10,6 +10,7 @@ mod config;
 mod deployed;
 mod errors;
 mod invocation;
+mod local;
 mod logging;
 mod module_file;
 mod output;
@@ -57,6 +58,8 @@ enum Command {
     Dev(commands::dev::Args),
     /// Check a module, and make it active for its tasks
     Deploy(commands::deploy::Args),
+    /// Run one attempt of a task here, with no store and no worker
+    Run(Box<commands::run::Args>),
     /// Run a task: prints its id, or with --wait its result
     Enqueue(Box<commands::enqueue::Args>),
     /// Show what an envelope is doing: state, result, error, attempts
@@ -127,6 +130,7 @@ impl Command {
         match self {
             Self::Dev(args) => commands::dev::run(args, invocation).await,
             Self::Deploy(args) => commands::deploy::run(args, invocation).await,
+            Self::Run(args) => commands::run::run(*args, invocation).await,
             Self::Enqueue(args) => commands::enqueue::run(*args, invocation).await,
             Self::Result(args) => commands::result::run(args, invocation).await,
             Self::Cancel(args) => commands::cancel::run(args, invocation).await,

@@ -8,7 +8,8 @@ use stem_core::names::DeploymentName;
 use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
-use crate::sandbox::{DeployError, LARGEST_MODULE, Overrides};
+use crate::output::Output;
+use crate::sandbox::{DeployError, Inspected, LARGEST_MODULE, Overrides};
 
 const POLICY: &str = "stem.toml";
 
@@ -18,6 +19,18 @@ pub struct Policy {
     pub overrides: Overrides,
     /// The file that was used, if there was one.
     pub file: Option<PathBuf>,
+}
+
+impl Policy {
+    /// What the operator should know of a module with this policy, and may accept.
+    pub fn warn(&self, inspected: &Inspected, output: &Output) {
+        for warning in &inspected.warnings {
+            output.note(format!("warning: {warning}"));
+        }
+        if let Some(file) = &self.file {
+            output.note(format!("policy: {}", file.display()));
+        }
+    }
 }
 
 /// Reads a module; a file that no module could be as large as is not read at all.

@@ -4,6 +4,9 @@ use std::io::IsTerminal;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use stem_core::record::Progress;
+
+use crate::output::harmless;
 
 /// A bar over so many things.
 pub fn bar(length: u64, what: &'static str) -> ProgressBar {
@@ -33,6 +36,12 @@ pub fn spinner(what: &'static str) -> ProgressBar {
         spinner.enable_steady_tick(Duration::from_millis(100));
     }
     spinner
+}
+
+/// How far an attempt has come, in one line.
+pub fn said(progress: &Progress) -> String {
+    let percent = progress.fraction * 100.0;
+    format!("{percent:.0} % {}", harmless(&progress.note))
 }
 
 fn styled(bar: ProgressBar, template: &str, what: &'static str) -> ProgressBar {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use stem_core::clock::Clock;
-use stem_core::executor::Executor;
+use stem_core::executor::{Executor, Program};
+use stem_core::module_store::DeployedTask;
 use stem_core::stores::Stores;
 use stem_sandbox::{Allocation, Catalog, Options, Sandbox};
 
@@ -51,6 +52,17 @@ impl Engine {
     ) -> Result<Inspected> {
         let inspected = self.0.inspect(module, overrides).await;
         inspected.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+    }
+
+    /// One task of a module, ready to be run without a store.
+    pub async fn program(
+        &self,
+        module: &Bytes,
+        task: DeployedTask,
+        attempted: &str,
+    ) -> Result<Arc<dyn Program>> {
+        let program = self.0.program(module, task).await;
+        program.map_err(|error| Failure::refused(attempted, chain(&error)).into())
     }
 
     /// Where instances come from, in one word.

@@ -71,12 +71,7 @@ fn show(spinner: &ProgressBar, seen: &Lookup) {
         .as_ref()
         .and_then(|record| record.progress.as_ref());
     let message = match progress.filter(|_| seen.state == State::Running) {
-        Some(progress) => format!(
-            "{} {:.0} % {}",
-            seen.state,
-            progress.fraction * 100.0,
-            harmless(&progress.note)
-        ),
+        Some(progress) => format!("{} {}", seen.state, progress::said(progress)),
         None => seen.state.to_string(),
     };
     spinner.set_message(message);
@@ -84,20 +79,27 @@ fn show(spinner: &ProgressBar, seen: &Lookup) {
 
 /// An error where the envelope has not succeeded; `verb` says what that was needed for.
 pub fn check(id: EnvelopeId, found: &Lookup, verb: &str) -> Result<()> {
-    let error = found.end().and_then(|end| end.error.as_ref());
-    let problem = match (found.state, error) {
-        (State::Succeeded, _) => return Ok(()),
-        (_, Some(error)) => format!(
-            "it has {}: {}: {}",
-            found.state,
-            error.kind.as_str(),
-            harmless(&error.message)
-        ),
-        (state, None) => format!("it is {state}"),
+    let Some(problem) = problem(found) else {
+        return Ok(());
     };
     Err(Failure::not_found(format!("{verb} {id}"), problem)
         .hint(format!("see its attempts with `stem-host result {id}`"))
         .into())
+}
+
+/// What stands between the envelope and its result; nothing where it has succeeded.
+pub fn problem(found: &Lookup) -> Option<String> {
+    let error = found.end().and_then(|end| end.error.as_ref());
+    match (found.state, error) {
+        (State::Succeeded, _) => None,
+        (_, Some(error)) => Some(format!(
+            "it has {}: {}: {}",
+            found.state,
+            error.kind.as_str(),
+            harmless(&error.message)
+        )),
+        (state, None) => Some(format!("it is {state}")),
+    }
 }
 
 /// What the envelope returned, where it is kept.
@@ -108,14 +110,25 @@ pub fn result_of(ended: &Lookup) -> Result<Option<Payload>> {
         .transpose()
 }
 
-/// Prints the result: indented JSON or text for a person, the very bytes for a program.
+/// Prints the result, where it is kept.
 pub fn print(id: EnvelopeId, ended: &Lookup, output: &Output) -> Result<()> {
-    let Some(result) = result_of(ended)? else {
-        output.note(NOT_KEPT);
-        return Ok(());
-    };
+    match result_of(ended)? {
+        Some(result) => {
+            let save = format!("`stem-host result {id} --output FILE` saves it");
+            print_payload(&result, save, output)
+        }
+        None => {
+            output.note(NOT_KEPT);
+            Ok(())
+        }
+    }
+}
+
+/// Prints a result: indented JSON or text for a person, the very bytes for a program; `save` says what to do where
+/// neither can be shown.
+pub fn print_payload(result: &Payload, save: String, output: &Output) -> Result<()> {
     if result.is_json() {
-        return print_json(&result, output);
+        return print_json(result, output);
     }
     if !output.is_terminal() {
         return output.bytes(&result.body);
@@ -125,9 +138,8 @@ pub fn print(id: EnvelopeId, ended: &Lookup, output: &Output) -> Result<()> {
         _ => {
             let kind = harmless(&result.content_type);
             let problem = format!("it is {kind}, and a terminal shows text only");
-            Err(Failure::usage("print the result", problem)
-                .hint(format!("`stem-host result {id} --output FILE` saves it"))
-                .into())
+            let unprinted = Failure::usage("print the result", problem);
+            Err(unprinted.hint(save).into())
         }
     }
 }
@@ -145,6 +157,11 @@ pub fn save(id: EnvelopeId, found: &Lookup, file: &Path, output: &Output) -> Res
     check(id, found, &verb)?;
     let result = result_of(found)?;
     let result = result.ok_or_else(|| Failure::not_found(format!("{verb} {id}"), NOT_KEPT))?;
+    write(&result, file, output)
+}
+
+/// Writes a result to a file.
+pub fn write(result: &Payload, file: &Path, output: &Output) -> Result<()> {
     std::fs::write(file, &result.body)
         .map_err(|error| Failure::usage(format!("write `{}`", file.display()), error))?;
     output.note(format!(

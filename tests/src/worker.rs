@@ -21,7 +21,15 @@ impl Worker {
     ///
     /// # Panics
     /// Where it ends first, or is not ready in time.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        Self::start_until(command, " ready")
+    }
+
+    /// Starts a command that is none, and returns when it has written a line with these words.
+    ///
+    /// # Panics
+    /// Where it ends first, or they do not come in time.
+    pub fn start_until(mut command: Command, words: &str) -> Self {
         let mut child = command
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -41,7 +49,7 @@ impl Worker {
             lines,
             heard: Vec::new(),
         };
-        worker.hear(" ready");
+        worker.hear(words);
         worker
     }
 

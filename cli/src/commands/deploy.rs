@@ -63,7 +63,8 @@ pub struct Limits {
 }
 
 impl Limits {
-    fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
+    /// Those that are given, by the names that stem.toml has for them.
+    pub fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
         let given = [
             ("memory-limit", &self.memory),
             ("soft-time-limit", &self.soft),
@@ -195,12 +196,7 @@ impl Checked {
 
     /// What the operator should know, and may accept.
     pub fn warn(&self, output: &Output) {
-        for warning in &self.inspected.warnings {
-            output.note(format!("warning: {warning}"));
-        }
-        if let Some(file) = &self.candidate.policy.file {
-            output.note(format!("policy: {}", file.display()));
-        }
+        self.candidate.policy.warn(&self.inspected, output);
     }
 
     /// A task belongs to one deployment (M3).

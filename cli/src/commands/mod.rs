@@ -11,6 +11,7 @@ pub mod module;
 pub mod new;
 pub mod queue;
 pub mod result;
+pub mod run;
 pub mod store;
 pub mod task;
 pub mod worker;

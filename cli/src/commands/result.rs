@@ -9,11 +9,12 @@ use stem_core::ids::EnvelopeId;
 use stem_core::lookup::{self, DEFAULT_WAIT, Lookup};
 use stem_core::outcome::{Failure, FailureKind};
 use stem_core::queues::Place;
-use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord};
+use stem_core::record::{AttemptError, AttemptRecord, LogLine, OutcomeWord};
 
 use crate::arguments::{self, OneId};
 use crate::invocation::Invocation;
 use crate::output::{Output, alarm_cell, harmless, size, state_cell};
+use crate::progress;
 use crate::stores::Lifetime;
 use crate::views::{EnvelopeView, enqueued_at, payload_value};
 use crate::waiting;
@@ -105,16 +106,7 @@ fn summary(id: EnvelopeId, found: &Lookup) -> Vec<(&'static str, Cell)> {
             text(enqueued_at(found).map(|time| time.to_string())),
         ),
         ("ended", text(end.map(|end| end.at.to_string()))),
-        (
-            "progress",
-            text(progress.map(|progress| {
-                format!(
-                    "{:.0} % {}",
-                    progress.fraction * 100.0,
-                    harmless(&progress.note)
-                )
-            })),
-        ),
+        ("progress", text(progress.map(progress::said))),
         (
             "error",
             alarm_cell(
@@ -159,7 +151,7 @@ fn row(attempt: &AttemptRecord) -> Vec<Cell> {
 }
 
 /// A short time with three digits.
-fn elapsed(time: Duration) -> String {
+pub fn elapsed(time: Duration) -> String {
     let micros = time.as_secs_f64() * 1e6;
     match micros {
         _ if micros < 1e3 => format!("{micros:.0} µs"),
@@ -203,29 +195,27 @@ pub fn describe(failure: &Failure) -> String {
 }
 
 fn show_log(attempt: &AttemptRecord, output: &Output) -> Result<()> {
-    if attempt.log.is_empty() && attempt.log_dropped == 0 {
+    let lines = log_lines(attempt);
+    if lines.is_empty() {
         return Ok(());
     }
     output.line(format!("\nlog of delivery {}", attempt.delivery))?;
-    for line in &attempt.log {
-        let fields: String = line
-            .fields
-            .iter()
+    lines.iter().try_for_each(|line| output.line(line))
+}
+
+/// What an attempt wrote, as people read it.
+pub fn log_lines(attempt: &AttemptRecord) -> Vec<String> {
+    let shown = |line: &LogLine| {
+        let fields = line.fields.iter();
+        let fields: String = fields
             .map(|(name, value)| format!(" {}={}", harmless(name), harmless(value)))
             .collect();
-        output.line(format!(
-            "  {:<6} {}{fields}",
-            line.level.as_str(),
-            harmless(&line.message)
-        ))?;
-    }
-    if attempt.log_dropped > 0 {
-        output.line(format!(
-            "  … and {} lines that were not kept",
-            attempt.log_dropped
-        ))?;
-    }
-    Ok(())
+        let (level, message) = (line.level.as_str(), harmless(&line.message));
+        format!("  {level:<6} {message}{fields}")
+    };
+    let dropped = attempt.log_dropped;
+    let rest = (dropped > 0).then(|| format!("  … and {dropped} lines that were not kept"));
+    attempt.log.iter().map(shown).chain(rest).collect()
 }
 
 fn show_result(found: &Lookup, output: &Output) -> Result<()> {

@@ -287,6 +287,26 @@ impl Entry {
             schema: schema.and_then(|schema| jsonschema::validator_for(&schema).ok()),
         }
     }
+
+    fn check(&self, payload: &Payload) -> Result<(), EnqueueError> {
+        if !payload.is_well_formed() {
+            let content_type = payload.content_type.clone();
+            return Err(EnqueueError::MalformedPayload(content_type));
+        }
+        let mismatch = |problem| EnqueueError::SchemaMismatch {
+            task: self.task.name.clone(),
+            problem,
+        };
+        match &self.schema {
+            Some(schema) => fits(schema, payload).map_err(mismatch),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Checks a payload against a task as enqueueing does (E6), for whoever runs it without a store.
+pub fn check(task: &DeployedTask, payload: &Payload) -> Result<(), EnqueueError> {
+    Entry::new(task.clone()).check(payload)
 }
 
 impl Directory {
@@ -303,18 +323,7 @@ impl Directory {
                 hint,
             });
         };
-        if !request.payload.is_well_formed() {
-            return Err(EnqueueError::MalformedPayload(
-                request.payload.content_type.clone(),
-            ));
-        }
-        let mismatch = |problem| EnqueueError::SchemaMismatch {
-            task: request.task.clone(),
-            problem,
-        };
-        if let Some(schema) = &entry.schema {
-            fits(schema, &request.payload).map_err(mismatch)?;
-        }
+        entry.check(&request.payload)?;
         Ok(&entry.task)
     }
 }

@@ -9,7 +9,7 @@ use crate::clock::{Timestamp, millis};
 use crate::ids::{Digest, EnvelopeId};
 use crate::names::{HeaderName, QueueName, TaskName};
 use crate::payload::{ENVELOPE_OVERHEAD, StoredPayload};
-use crate::policy::TighterLimits;
+use crate::policy::{Limits, TighterLimits};
 use crate::retry::RetryPolicy;
 use crate::units::ByteSize;
 
@@ -151,6 +151,14 @@ impl Envelope {
             headers: BTreeMap::new(),
             lineage: None,
             module: None,
+        }
+    }
+
+    /// What its attempts may use: the deployment's limits, or tighter ones of its own.
+    pub fn limits_within(&self, deployed: &Limits) -> Limits {
+        match &self.limits {
+            Some(asked) => deployed.tightened_by(asked),
+            None => deployed.clone(),
         }
     }
 

@@ -8,13 +8,15 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use crate::clock::Timestamp;
+use crate::envelope::Envelope;
 use crate::ids::{Digest, EnvelopeId};
 use crate::module_store::DeployedTask;
 use crate::names::{HeaderName, QueueName, TaskName};
-use crate::outcome::{Failure, Outcome};
+use crate::outcome::{Disruption, Failure, Outcome};
 use crate::payload::Payload;
-use crate::policy::Limits;
-use crate::record::{LogLine, Usage};
+use crate::policy::{Limits, TaskPolicy};
+use crate::record::{AttemptError, LogLine, OutcomeWord, Usage};
+use crate::units::ByteSize;
 
 /// Knows how to run tasks.
 #[async_trait]
@@ -115,6 +117,25 @@ pub struct AttemptFacts {
     pub attributes: Vec<(&'static str, String)>,
 }
 
+impl AttemptFacts {
+    /// What an envelope says of its attempts; whoever runs one says which it is, where it is not the first.
+    pub fn of(envelope: &Envelope, policy: &TaskPolicy) -> Self {
+        let lineage = envelope.lineage.iter();
+        let ids = lineage.flat_map(|line| [("root", line.root), ("parent", line.parent)]);
+        Self {
+            id: envelope.id,
+            task: envelope.task.clone(),
+            queue: envelope.queue.clone(),
+            number: 1,
+            max_attempts: envelope.max_attempts.unwrap_or(policy.max_attempts),
+            delivery: 1,
+            enqueued_at: envelope.enqueued_at,
+            attributes: ids.map(|(name, id)| (name, id.to_string())).collect(),
+            headers: envelope.headers.clone(),
+        }
+    }
+}
+
 /// What a guest can ask of the host while it runs.
 #[async_trait]
 pub trait AttemptContext: Send + Sync {
@@ -146,6 +167,21 @@ pub enum CheckpointError {
     /// Something else; the message says what.
     #[error("{0}")]
     Other(String),
+}
+
+impl CheckpointError {
+    /// Refuses a checkpoint that is too large, or says of itself what nothing can be.
+    pub fn check(checkpoint: &Payload, limit: ByteSize) -> Result<(), Self> {
+        if checkpoint.body.len() > limit.as_usize() {
+            return Err(Self::TooLarge(limit.0));
+        }
+        match checkpoint.has_media_type() {
+            true => Ok(()),
+            false => Err(Self::Other(
+                "the checkpoint's content type is no media type".to_owned(),
+            )),
+        }
+    }
 }
 
 /// Tells a running attempt to stop.
@@ -196,16 +232,82 @@ impl Execution {
             log_dropped: 0,
         }
     }
+
+    /// A cancelled envelope is cancelled however its attempt ended, unless it has succeeded (W7).
+    pub fn heeding(mut self, told: &StopSignal) -> Self {
+        let is_cancelled = matches!(
+            *told.borrow(),
+            Stop::Asked(StopReason::Cancelled) | Stop::Now(StopReason::Cancelled)
+        );
+        if is_cancelled && !matches!(self.outcome, Outcome::Succeeded(_)) {
+            self.outcome = Outcome::Cancelled;
+        }
+        self
+    }
+
+    /// How it ended, in one word.
+    pub fn word(&self) -> OutcomeWord {
+        match self.outcome {
+            Outcome::Succeeded(_) => OutcomeWord::Succeeded,
+            Outcome::Failed(_) => OutcomeWord::Failed,
+            Outcome::Snoozed(_) => OutcomeWord::Snoozed,
+            Outcome::Cancelled => OutcomeWord::Cancelled,
+            Outcome::Expired => OutcomeWord::Expired,
+            Outcome::Interrupted(_) => OutcomeWord::Interrupted,
+        }
+    }
+
+    /// Why the task failed, if it did.
+    pub fn failure(&self) -> Option<Failure> {
+        if let Outcome::Failed(failure) = &self.outcome {
+            Some(failure.clone())
+        } else {
+            None
+        }
+    }
+
+    /// Why it did not succeed, be that the task's failure or ours.
+    pub fn error(&self) -> Option<AttemptError> {
+        if let Outcome::Interrupted(Disruption::HostFault(problem)) = &self.outcome {
+            return Some(AttemptError::HostFault {
+                host_fault: problem.clone(),
+            });
+        }
+        self.failure().map(AttemptError::Failure)
+    }
 }
 
 impl StopReason {
     /// How an attempt that stopped for this reason has ended.
     pub fn outcome(self) -> Outcome {
-        use crate::outcome::Disruption;
         match self {
             Self::Cancelled => Outcome::Cancelled,
             Self::Shutdown => Outcome::Interrupted(Disruption::Shutdown),
             Self::LeaseLost => Outcome::Interrupted(Disruption::LeaseLost),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::payload::StoredPayload;
+
+    /// E4
+    #[test]
+    fn a_guest_is_told_what_its_envelope_says() {
+        let task = TaskName::new("t").expect("a name");
+        let queue = QueueName::new("q").expect("a name");
+        let payload = StoredPayload::pack(Payload::new("a/b", ""));
+        let mut envelope = Envelope::new(task, queue, payload, Timestamp::default());
+        let policy = TaskPolicy::default();
+        let facts = AttemptFacts::of(&envelope, &policy);
+        assert_eq!(facts.max_attempts, policy.max_attempts);
+        let tenant = HeaderName::new("tenant").expect("a name");
+        envelope.headers.insert(tenant, "a".to_owned());
+        envelope.max_attempts = Some(7);
+        let facts = AttemptFacts::of(&envelope, &policy);
+        assert_eq!((facts.id, facts.max_attempts), (envelope.id, 7));
+        assert_eq!(facts.headers, envelope.headers);
     }
 }

@@ -21,7 +21,7 @@ use stem_core::broker::{Delivery, Settling};
 use stem_core::clock::Clock;
 use stem_core::envelope::Envelope;
 use stem_core::executor::{
-    AttemptFacts, Execution, Executor, Program, Resolution, Run, Stop, StopReason, StopSignal,
+    AttemptFacts, Execution, Executor, Program, Resolution, Run, StopSignal,
 };
 use stem_core::ids::Digest;
 use stem_core::names::WorkerName;
@@ -89,7 +89,7 @@ pub(crate) async fn run(
     let told = stop.clone();
     let lived = AssertUnwindSafe(attempt.live(stop)).catch_unwind().await;
     let execution = lived.unwrap_or_else(|panic| Execution::ended(panicked(panic.as_ref())));
-    let conclude = AssertUnwindSafe(|| attempt.conclude(heed(execution, &told)));
+    let conclude = AssertUnwindSafe(|| attempt.conclude(execution.heeding(&told)));
     std::panic::catch_unwind(conclude).unwrap_or_else(|panic| {
         let outcome = panicked(panic.as_ref());
         attempt.tell_fault(&outcome);
@@ -101,18 +101,6 @@ pub(crate) async fn run(
             report: None,
         }
     })
-}
-
-/// A cancelled envelope is cancelled however its attempt ended, unless it has succeeded (W7).
-fn heed(mut execution: Execution, told: &StopSignal) -> Execution {
-    let is_cancelled = matches!(
-        *told.borrow(),
-        Stop::Asked(StopReason::Cancelled) | Stop::Now(StopReason::Cancelled)
-    );
-    if is_cancelled && !matches!(execution.outcome, Outcome::Succeeded(_)) {
-        execution.outcome = Outcome::Cancelled;
-    }
-    execution
 }
 
 impl Attempt<'_> {
@@ -180,34 +168,21 @@ impl Attempt<'_> {
         let unpacked = envelope.payload.unpack(self.desk.payload_limit);
         let payload =
             unpacked.map_err(|error| rejected(FailureKind::Undecodable, error.to_string()))?;
-        let own = &self.policy.limits;
-        let limits = match &envelope.limits {
-            Some(asked) => own.tightened_by(asked),
-            None => own.clone(),
-        };
         Ok(Run {
             facts: self.facts(),
             payload,
-            limits,
+            limits: envelope.limits_within(&self.policy.limits),
             stop,
             context: Arc::new(Context::new(self.fence(), self.desk)),
         })
     }
 
     fn facts(&self) -> AttemptFacts {
-        let envelope = self.envelope();
-        let lineage = envelope.lineage.iter();
-        let ids = lineage.flat_map(|line| [("root", line.root), ("parent", line.parent)]);
         AttemptFacts {
-            id: envelope.id,
-            task: envelope.task.clone(),
             queue: self.delivery.queue.clone(),
             number: self.delivery.attempts + 1,
-            max_attempts: self.max_attempts(),
             delivery: self.delivery.receipt.delivery,
-            enqueued_at: envelope.enqueued_at,
-            attributes: ids.map(|(name, id)| (name, id.to_string())).collect(),
-            headers: envelope.headers.clone(),
+            ..AttemptFacts::of(self.envelope(), &self.policy)
         }
     }
 

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stem_core::broker::Receipt;
 use stem_core::clock::Timestamp;
+use stem_core::executor::{Stop, StopReason};
 use stem_core::ids::EnvelopeId;
 use stem_core::names::{Namespace, QueueName, TaskName};
 use stem_core::outcome::{DeadReason, Limit, Settlement};

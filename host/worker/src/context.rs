@@ -70,13 +70,7 @@ impl AttemptContext for Context {
     }
 
     async fn save_checkpoint(&self, checkpoint: Payload) -> Result<(), CheckpointError> {
-        if checkpoint.body.len() > self.limit.as_usize() {
-            return Err(CheckpointError::TooLarge(self.limit.0));
-        }
-        if !checkpoint.has_media_type() {
-            let problem = "the checkpoint's content type is no media type";
-            return Err(CheckpointError::Other(problem.to_owned()));
-        }
+        CheckpointError::check(&checkpoint, self.limit)?;
         let stored = StoredPayload::pack(checkpoint);
         let saved = self.results.save_checkpoint(&self.fence, &stored).await;
         match saved.map_err(refused)? {

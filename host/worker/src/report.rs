@@ -4,13 +4,9 @@ use std::time::Duration;
 
 use stem_core::clock::Timestamp;
 use stem_core::executor::Execution;
-use stem_core::outcome::{
-    DeadReason, Disruption, Failure, FailureKind, MAX_SNOOZES, Outcome, Settlement,
-};
+use stem_core::outcome::{DeadReason, Failure, FailureKind, MAX_SNOOZES, Outcome, Settlement};
 use stem_core::payload::StoredPayload;
-use stem_core::record::{
-    AttemptError, AttemptRecord, End, LIVE_RECORD_RETENTION, OutcomeWord, Report,
-};
+use stem_core::record::{AttemptRecord, End, LIVE_RECORD_RETENTION, Report};
 use stem_core::state::EndState;
 
 use crate::attempt::Attempt;
@@ -38,21 +34,21 @@ pub(crate) fn of(
             .envelope
             .as_ref()
             .map(|envelope| envelope.enqueued_at),
-        end: end.map(|state| ending(state, &execution.outcome, settlement, ended_at)),
+        end: end.map(|state| ending(state, &execution, settlement, ended_at)),
         attempt: attempt.has_run.then(|| attempt.record(execution, ended_at)),
         retention,
     }
 }
 
-fn ending(state: EndState, outcome: &Outcome, settlement: Settlement, at: Timestamp) -> End {
+fn ending(state: EndState, execution: &Execution, settlement: Settlement, at: Timestamp) -> End {
     let mut end = End {
         state,
         at,
         result: None,
-        error: failure_of(outcome),
+        error: execution.failure(),
         reason: None,
     };
-    if let Outcome::Succeeded(payload) = outcome {
+    if let Outcome::Succeeded(payload) = &execution.outcome {
         end.result = Some(StoredPayload::pack(payload.clone()));
     }
     if let Settlement::DeadLetter(reason) = settlement {
@@ -86,31 +82,12 @@ impl Attempt<'_> {
             module: self.module,
             started_at: self.time_of(self.started),
             ended_at,
-            outcome: word(&execution.outcome),
-            error: error(&execution.outcome),
+            outcome: execution.word(),
+            error: execution.error(),
             usage: execution.usage,
             log: execution.log,
             log_dropped: execution.log_dropped,
         }
-    }
-}
-
-fn word(outcome: &Outcome) -> OutcomeWord {
-    match outcome {
-        Outcome::Succeeded(_) => OutcomeWord::Succeeded,
-        Outcome::Failed(_) => OutcomeWord::Failed,
-        Outcome::Snoozed(_) => OutcomeWord::Snoozed,
-        Outcome::Cancelled => OutcomeWord::Cancelled,
-        Outcome::Expired => OutcomeWord::Expired,
-        Outcome::Interrupted(_) => OutcomeWord::Interrupted,
-    }
-}
-
-fn failure_of(outcome: &Outcome) -> Option<Failure> {
-    if let Outcome::Failed(failure) = outcome {
-        Some(failure.clone())
-    } else {
-        None
     }
 }
 
@@ -122,13 +99,4 @@ fn out_of_snoozes(reason: DeadReason) -> Option<Failure> {
     };
     let message = format!("the task put itself off more than {MAX_SNOOZES} times");
     (reason == DeadReason::SnoozesExhausted).then(|| Failure::permanent(kind, message))
-}
-
-fn error(outcome: &Outcome) -> Option<AttemptError> {
-    if let Outcome::Interrupted(Disruption::HostFault(problem)) = outcome {
-        return Some(AttemptError::HostFault {
-            host_fault: problem.clone(),
-        });
-    }
-    failure_of(outcome).map(AttemptError::Failure)
 }

@@ -1,7 +1,10 @@
 //! `dlq`: list, show, replay and purge dead letters (B10).
 
+mod local;
 mod selection;
 mod show;
+
+use std::path::PathBuf;
 
 use anyhow::Result;
 use comfy_table::Cell;
@@ -33,7 +36,7 @@ pub enum Verb {
     /// One dead letter: its envelope, its error, its attempts
     Show(OneId),
     /// Put dead letters back into their queues, oldest first; attempts start again
-    Replay(ChangeArgs),
+    Replay(ReplayArgs),
     /// Remove dead letters for ever
     Purge(PurgeArgs),
 }
@@ -56,6 +59,19 @@ pub struct ChangeArgs {
     consent: Consent,
 }
 
+/// Which dead letters go back, or which one is run here
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    #[command(flatten)]
+    which: ChangeArgs,
+    /// Run one here, on its own module version: nothing is written or charged, and it stays where it is
+    #[arg(long, conflicts_with_all = ["yes", "dry_run"])]
+    local: bool,
+    /// Write the result to a file
+    #[arg(long, value_name = "FILE", requires = "local")]
+    output: Option<PathBuf>,
+}
+
 /// Which dead letters are lost for ever, and how sure that is
 #[derive(Debug, clap::Args)]
 pub struct PurgeArgs {
@@ -73,7 +89,11 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
     match verb {
         Verb::List(args) => list(&args, &stores, output).await,
         Verb::Show(id) => show::run(id.get(), &stores, output).await,
-        Verb::Replay(args) => change(Change::Replay, &args, &stores, output).await,
+        Verb::Replay(args) if args.local => {
+            let id = args.which.selection.one("replay")?;
+            local::run(id, args.output.as_deref(), &stores, invocation).await
+        }
+        Verb::Replay(args) => change(Change::Replay, &args.which, &stores, output).await,
         Verb::Purge(args) => {
             args.check()?;
             change(Change::Purge, &args.which, &stores, output).await

@@ -100,6 +100,17 @@ impl Selection {
         self.filter.is_empty() && self.paging.limit.is_none() && self.paging.cursor.is_none()
     }
 
+    /// The one that is meant, where only one can be, and by its id.
+    pub fn one(&self, verb: &str) -> Result<EnvelopeId> {
+        match self.ids.all().as_slice() {
+            [id] if self.is_unfiltered() => Ok(*id),
+            _ => {
+                let problem = "--local takes one ID, and no filter";
+                Err(Failure::usage(format!("{verb} dead letters"), problem).into())
+            }
+        }
+    }
+
     /// The ids that are meant, oldest first. They are read before anything changes: an envelope that is replayed and
     /// dies again meanwhile is not met twice.
     pub async fn ids(&self, stores: &Stores, verb: &str) -> Result<Vec<EnvelopeId>> {

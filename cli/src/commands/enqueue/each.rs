@@ -132,7 +132,7 @@ impl Feed<'_> {
     }
 
     fn payload(&self, line: &[u8]) -> Payload {
-        let content_type = self.args.content_type.as_deref().unwrap_or(JSON);
+        let content_type = self.args.given.content_type.as_deref().unwrap_or(JSON);
         Payload::new(content_type, line.to_vec())
     }
 

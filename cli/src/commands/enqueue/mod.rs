@@ -1,7 +1,7 @@
 //! `enqueue`: one envelope, or one for each line of a file.
 
 mod each;
-mod payload;
+pub mod payload;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -21,20 +21,18 @@ use crate::stores::Lifetime;
 use crate::views::{EnqueuedView, EnvelopeView};
 use crate::waiting;
 
+use payload::Given;
+
 /// What is to be enqueued
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The task that is to be run
     task: TaskName,
-    /// What it is given: JSON, @FILE, or - for standard input [default: null]
-    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
-    payload: Option<String>,
+    #[command(flatten)]
+    given: Given,
     /// One envelope for each line of a file of JSON lines, or of - for standard input
     #[arg(long, value_name = "@FILE|-", conflicts_with_all = ["payload", "wait", "output"])]
     each: Option<String>,
-    /// The payload's media type [default: by the file's ending, or application/json]
-    #[arg(long, value_name = "TYPE", value_parser = arguments::media_type)]
-    content_type: Option<String>,
     /// Where it goes [default: the task's own queue]
     #[arg(long)]
     queue: Option<QueueName>,
@@ -51,7 +49,7 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     max_attempts: Option<u32>,
     /// Something that goes with it
-    #[arg(long = "header", value_name = "K=V", value_parser = header)]
+    #[arg(long = "header", value_name = "K=V", value_parser = arguments::header)]
     headers: Vec<(HeaderName, String)>,
     /// Enqueue without asking whether the task is deployed and the payload fits it
     #[arg(long)]
@@ -81,8 +79,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
 async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let attempted = args.attempted();
-    let (given, content_type) = (args.payload.as_deref(), args.content_type.as_deref());
-    let payload = payload::read(given, content_type, invocation.config.payload_limit)?;
+    let payload = args.given.read(invocation.config.payload_limit)?;
     if !args.unchecked {
         payload::check(&payload, &attempted)?;
     }
@@ -133,12 +130,4 @@ impl Args {
             ..Request::new(self.task.clone(), payload)
         }
     }
-}
-
-fn header(text: &str) -> Result<(HeaderName, String), String> {
-    let (name, value) = text
-        .split_once('=')
-        .ok_or_else(|| format!("`{text}` is no header: write NAME=VALUE"))?;
-    let name = HeaderName::new(name).map_err(|error| error.to_string())?;
-    Ok((name, value.to_owned()))
 }

@@ -9,6 +9,7 @@ use stem_core::envelope::EnvelopeError;
 use stem_core::payload::{JSON, MSGPACK, Payload, is_json};
 use stem_core::units::ByteSize;
 
+use crate::arguments;
 use crate::errors::Failure;
 
 const OCTETS: &str = "application/octet-stream";
@@ -33,8 +34,26 @@ const ENDINGS: [(&str, &str); 18] = [
     ("pdf", "application/pdf"),
 ];
 
+/// The payload, as `enqueue` and `run` take it
+#[derive(Debug, clap::Args)]
+pub struct Given {
+    /// What it is given: JSON, @FILE, or - for standard input [default: null]
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
+    payload: Option<String>,
+    /// The payload's media type [default: by the file's ending, or application/json]
+    #[arg(long, value_name = "TYPE", value_parser = arguments::media_type)]
+    pub content_type: Option<String>,
+}
+
+impl Given {
+    /// Reads the payload.
+    pub fn read(&self, limit: ByteSize) -> Result<Payload> {
+        read(self.payload.as_deref(), self.content_type.as_deref(), limit)
+    }
+}
+
 /// Reads `--payload`: JSON, `@FILE`, or `-` for standard input; `null` where nothing is given.
-pub fn read(given: Option<&str>, content_type: Option<&str>, limit: ByteSize) -> Result<Payload> {
+fn read(given: Option<&str>, content_type: Option<&str>, limit: ByteSize) -> Result<Payload> {
     let (body, guess) = match given {
         None => (b"null".to_vec(), None),
         Some("-") => {

@@ -1,0 +1,106 @@
+//! `dlq replay --local`: a dead letter's last attempt once more, here and on its own module version; the stores are
+//! only read.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use stem_core::dead_letters::DeadLetter;
+use stem_core::envelope::Envelope;
+use stem_core::ids::{Digest, EnvelopeId};
+use stem_core::module_store::DeployedTask;
+use stem_core::names::TaskName;
+use stem_core::record::AttemptRecord;
+use stem_core::stores::Stores;
+use stem_core::units::ByteSize;
+
+use super::selection::not_dead;
+use crate::deployed;
+use crate::errors::Failure;
+use crate::invocation::Invocation;
+use crate::local::{Attempt, Checkpoint, Place};
+use crate::sandbox::Engine;
+
+/// Runs the last attempt of a dead letter once more.
+pub async fn run(
+    id: EnvelopeId,
+    file: Option<&Path>,
+    stores: &Stores,
+    invocation: &Invocation,
+) -> Result<()> {
+    let attempted = format!("replay {id} here");
+    let letter = stores.dead_letters.show(&[id]).await?.pop().flatten();
+    let letter = letter.ok_or_else(|| not_dead(id, "replay"))?;
+    let record = stores.results.records(&[id]).await?.pop().flatten();
+    let last = record.and_then(|mut record| record.attempts.pop());
+    let mut attempt = open(&letter, last.as_ref(), invocation.config.payload_limit)
+        .map_err(|error| Failure::refused(&attempted, format!("{error:#}")))?;
+    attempt.checkpoint = checkpoint(id, stores, attempt.limit).await?;
+    let ran_on = last.and_then(|last| last.module);
+    let digest = ran_on.or(attempt.envelope.module);
+    let (module, task) = find(stores, &letter.task, digest, &attempted).await?;
+    let engine = Engine::for_inspection(Arc::clone(&stores.clock))?;
+    let program = engine.program(&module, task, &attempted).await?;
+    let output = &invocation.output;
+    let told = attempt.run(&*program, &stores.clock, output).await?;
+    told.tell(&attempted, file, output)
+}
+
+/// The dead letter's last attempt, as it was; its first where none has run.
+fn open(letter: &DeadLetter, last: Option<&AttemptRecord>, limit: ByteSize) -> Result<Attempt> {
+    let mut envelope = Envelope::decode(&letter.bytes)?;
+    envelope.queue = letter.queue.clone();
+    Ok(Attempt {
+        payload: envelope.payload.unpack(limit)?,
+        envelope,
+        place: Place {
+            number: last.map_or(1, |last| last.number),
+            delivery: last.map_or(1, |last| last.delivery),
+        },
+        checkpoint: Checkpoint::default(),
+        limit,
+    })
+}
+
+/// What its attempts have saved.
+async fn checkpoint(id: EnvelopeId, stores: &Stores, limit: ByteSize) -> Result<Checkpoint> {
+    let stored = stores.results.load_checkpoint(id).await?;
+    let saved = stored.map(|stored| stored.unpack(limit)).transpose();
+    Ok(Checkpoint::read_only(saved.context("read the checkpoint")?))
+}
+
+/// The module that it ran on; where it never ran, the one that it would run on.
+async fn find(
+    stores: &Stores,
+    task: &TaskName,
+    ran_on: Option<Digest>,
+    attempted: &str,
+) -> Result<(Bytes, DeployedTask)> {
+    let deployments = stores.modules.deployments().await?;
+    let (digest, found) = match ran_on {
+        Some(digest) => {
+            let mut kept = deployments.iter().filter(|one| one.digest == digest);
+            // The store lists the newest version of a deployment first: its policy counts.
+            let found = kept.find_map(|one| one.task(task).cloned());
+            (digest, found.ok_or_else(|| removed(digest, attempted))?)
+        }
+        None => {
+            let (active, found) = deployed::find_task(deployments, task, "replay")?;
+            (active.digest, found)
+        }
+    };
+    let module = stores.modules.module(&digest).await?;
+    let module = module.ok_or_else(|| removed(digest, attempted))?;
+    if Digest::of(&module) != digest {
+        let problem = "the module that was read is not what was deployed";
+        return Err(Failure::refused(attempted, problem).into());
+    }
+    Ok((module, found))
+}
+
+fn removed(digest: Digest, attempted: &str) -> Failure {
+    let problem = format!("the module {} that it ran on was removed", digest.short());
+    Failure::not_found(attempted, problem)
+        .hint("deploy that module again; without --local it runs on what is deployed now")
+}

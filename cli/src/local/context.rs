@@ -1,0 +1,71 @@
+//! What a guest that runs here can ask of the host: its progress is shown, its checkpoint is kept as it was told.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use indicatif::ProgressBar;
+use stem_core::clock::Clock;
+use stem_core::executor::{AttemptContext, CheckpointError};
+use stem_core::payload::Payload;
+use stem_core::record::Progress;
+use stem_core::units::ByteSize;
+
+use super::checkpoint::Checkpoint;
+use crate::progress;
+
+/// The context of the one attempt that runs in this process.
+pub(super) struct Context {
+    clock: Arc<dyn Clock>,
+    spinner: ProgressBar,
+    last: Mutex<Option<Progress>>,
+    checkpoint: Mutex<Checkpoint>,
+    limit: ByteSize,
+}
+
+impl Context {
+    /// Nothing published yet.
+    pub(super) fn new(checkpoint: Checkpoint, limit: ByteSize, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            clock,
+            spinner: progress::spinner("running"),
+            last: Mutex::default(),
+            checkpoint: Mutex::new(checkpoint),
+            limit,
+        }
+    }
+
+    /// Shows nothing more; gives what was published last.
+    pub(super) fn close(&self) -> Option<Progress> {
+        self.spinner.finish_and_clear();
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.take()
+    }
+}
+
+#[async_trait]
+impl AttemptContext for Context {
+    fn progress(&self, fraction: f64, note: String) {
+        let at = self.clock.now();
+        let progress = Progress { fraction, note, at };
+        self.spinner.set_message(progress::said(&progress));
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
+        let kept = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        Ok(kept.load())
+    }
+
+    async fn save_checkpoint(&self, checkpoint: Payload) -> Result<(), CheckpointError> {
+        CheckpointError::check(&checkpoint, self.limit)?;
+        let mut kept = self
+            .checkpoint
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        kept.save(checkpoint)
+            .map_err(|error| CheckpointError::Other(format!("the file cannot be written: {error}")))
+    }
+}
