@@ -271,7 +271,7 @@ fn a_policy_has_numbers_for_numbers_and_null_for_what_is_not_set() {
         "queue": null, "priority": 0, "max_attempts": 5,
         "retry": "exponential", "retry_base_ms": 2_000, "retry_factor": 2.0,
         "retry_cap_ms": 300_000, "retry_jitter": true,
-        "soft_time_limit_ms": null, "hard_time_limit_ms": 60_000,
+        "soft_time_limit_ms": null, "hard_time_limit_ms": 60_000, "cpu_time_limit_ms": null,
         "memory_limit_bytes": 64 << 20, "fuel_limit": null,
         "output_limit_bytes": 1 << 20, "log_limit_bytes": 64 << 10,
         "result_retention_ms": 86_400_000,

@@ -40,6 +40,7 @@ fn an_unknown_setting_is_refused_by_name() {
     for (flag, value, said) in [
         ("--fuel", "x", "`x` is no number from 1"),
         ("--fuel", "0", "`0` is no number from 1"),
+        ("--cpu", "0s", "a time limit is longer than zero"),
         ("--memory", "100GiB", "no task can address more than 4 GiB"),
     ] {
         host.run(&["deploy", &word_count(), flag, value])

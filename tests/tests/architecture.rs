@@ -58,7 +58,7 @@ const LONGER_TESTS: [(&str, usize); 19] = [
     ("guest-sdk/rust/tests/tasks.rs", 1),
     ("host/core/src/envelope.rs", 1),
     ("host/core/src/outcome_tests.rs", 1),
-    ("host/core/src/policy.rs", 2),
+    ("host/core/src/policy_tests.rs", 2),
     ("host/core/src/units.rs", 1),
     ("host/memory/tests/client.rs", 1),
     ("host/sandbox/src/overrides.rs", 1),

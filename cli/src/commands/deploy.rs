@@ -57,6 +57,9 @@ pub struct Limits {
     /// When it is ended: 60s
     #[arg(long, value_name = "DURATION")]
     hard: Option<String>,
+    /// The processor time after which it is ended: 10s
+    #[arg(long, value_name = "DURATION")]
+    cpu: Option<String>,
     /// Units of fuel, about one for each instruction
     #[arg(long, value_name = "N")]
     fuel: Option<String>,
@@ -69,6 +72,7 @@ impl Limits {
             ("memory-limit", &self.memory),
             ("soft-time-limit", &self.soft),
             ("hard-time-limit", &self.hard),
+            ("cpu-time-limit", &self.cpu),
             ("fuel-limit", &self.fuel),
         ];
         given

@@ -106,6 +106,8 @@ pub enum Limit {
     SoftTime,
     /// Wall time at which it is ended.
     HardTime,
+    /// Processor time at which it is ended.
+    CpuTime,
     /// Bytes of memories and tables.
     Memory,
     /// Fuel.

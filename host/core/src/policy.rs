@@ -18,6 +18,14 @@ pub struct Limits {
     /// When the host ends the attempt by force.
     #[serde(rename = "hard_time_ms", with = "millis")]
     pub hard_time: Duration,
+    /// Processor time at which the host ends the attempt by force.
+    #[serde(
+        rename = "cpu_time_ms",
+        with = "millis::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cpu_time: Option<Duration>,
     /// Bytes of all linear memories and tables together.
     #[serde(rename = "memory_bytes")]
     pub memory: ByteSize,
@@ -36,6 +44,7 @@ impl Default for Limits {
         Self {
             soft_time: None,
             hard_time: Duration::from_secs(60),
+            cpu_time: None,
             memory: ByteSize::mib(64),
             fuel: None,
             output: ByteSize::mib(1),
@@ -63,6 +72,14 @@ pub struct TighterLimits {
         skip_serializing_if = "Option::is_none"
     )]
     pub hard_time: Option<Duration>,
+    /// See [`Limits::cpu_time`].
+    #[serde(
+        rename = "cpu_time_ms",
+        with = "millis::option",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub cpu_time: Option<Duration>,
     /// See [`Limits::memory`].
     #[serde(
         rename = "memory_bytes",
@@ -87,6 +104,7 @@ impl Limits {
             hard_time: asked
                 .hard_time
                 .map_or(self.hard_time, |asked| asked.min(self.hard_time)),
+            cpu_time: tighter(self.cpu_time, asked.cpu_time),
             memory: asked
                 .memory
                 .map_or(self.memory, |asked| asked.min(self.memory)),
@@ -158,7 +176,7 @@ type Apply = fn(&mut TaskPolicy, &str) -> Result<(), String>;
 type Show = fn(&TaskPolicy) -> String;
 
 /// Every setting of a task's section in `stem.toml`, of a module's `defaults` and of the deploy flags.
-const SETTINGS: [(&str, Apply, Show); 15] = [
+const SETTINGS: [(&str, Apply, Show); 16] = [
     (
         "queue",
         |p, v| set(&mut p.queue, QueueName::new(v).map(Some)),
@@ -208,6 +226,11 @@ const SETTINGS: [(&str, Apply, Show); 15] = [
         "hard-time-limit",
         |p, v| set(&mut p.limits.hard_time, positive(v)),
         |p| format_duration(p.limits.hard_time),
+    ),
+    (
+        "cpu-time-limit",
+        |p, v| set(&mut p.limits.cpu_time, positive(v).map(Some)),
+        |p| shown(p.limits.cpu_time.map(format_duration)),
     ),
     (
         "memory-limit",
@@ -307,83 +330,5 @@ fn positive(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_setting_is_read_as_it_is_shown() {
-        let mut policy = TaskPolicy::default();
-        for (key, value) in [
-            ("queue", "reports"),
-            ("priority", "9"),
-            ("max-attempts", "3"),
-            ("retry", "linear"),
-            ("retry-base", "500ms"),
-            ("retry-factor", "1.5"),
-            ("retry-cap", "1m"),
-            ("retry-jitter", "false"),
-            ("soft-time-limit", "20s"),
-            ("hard-time-limit", "30s"),
-            ("memory-limit", "128 MiB"),
-            ("fuel-limit", "1000000"),
-            ("output-limit", "2 MiB"),
-            ("log-limit", "1 KiB"),
-            ("result-retention", "0s"),
-        ] {
-            policy.set(key, value).expect("a good setting");
-            let shown = policy
-                .settings()
-                .find(|(name, _)| *name == key)
-                .expect("a known setting")
-                .1;
-            assert_eq!(shown, value, "{key}");
-        }
-    }
-
-    #[test]
-    fn a_bad_setting_is_refused_by_name() {
-        let mut policy = TaskPolicy::default();
-        let unknown = policy
-            .set("max-atempts", "3")
-            .expect_err("unknown")
-            .to_string();
-        assert_eq!(
-            unknown,
-            "unknown setting `max-atempts`; did you mean `max-attempts`?"
-        );
-        for (key, value) in [
-            ("priority", "10"),
-            ("max-attempts", "0"),
-            ("retry-factor", "0.5"),
-            ("hard-time-limit", "0s"),
-            ("memory-limit", "5GiB"),
-            ("fuel-limit", "0"),
-            ("fuel-limit", "x"),
-        ] {
-            assert!(
-                matches!(policy.set(key, value), Err(PolicyError::BadValue { .. })),
-                "{key}"
-            );
-        }
-        assert_eq!(policy, TaskPolicy::default());
-    }
-
-    #[test]
-    fn an_envelope_tightens_limits_and_never_loosens_them() {
-        let own = Limits {
-            fuel: Some(100),
-            ..Limits::default()
-        };
-        let asked = TighterLimits {
-            soft_time: Some(Duration::from_secs(1)),
-            hard_time: Some(Duration::from_secs(600)),
-            memory: Some(ByteSize::mib(1)),
-            fuel: Some(1_000),
-        };
-        let effective = own.tightened_by(&asked);
-        assert_eq!(effective.soft_time, Some(Duration::from_secs(1)));
-        assert_eq!(effective.hard_time, own.hard_time);
-        assert_eq!(effective.memory, ByteSize::mib(1));
-        assert_eq!(effective.fuel, Some(100));
-    }
-}
+#[path = "policy_tests.rs"]
+mod tests;

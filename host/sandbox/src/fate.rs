@@ -173,6 +173,9 @@ fn crossed(error: &wasmtime::Error, limits: &Limits, watch: &Watch) -> Option<Fa
     if let Some(Ended::HardTime) = error.downcast_ref() {
         return Some(over_hard_time(limits, watch));
     }
+    if let Some(Ended::CpuTime) = error.downcast_ref() {
+        return Some(over_cpu_time(limits, watch));
+    }
     if let Some(OverMemory { allowed, asked }) = error.downcast_ref() {
         return Some(over_memory(*allowed, *asked));
     }
@@ -198,6 +201,14 @@ fn over_hard_time(limits: &Limits, watch: &Watch) -> Failure {
     let message = format!("the task ran longer than its hard time limit of {shown}");
     let (allowed, used) = (in_millis(limits.hard_time), in_millis(watch.elapsed()));
     over(Limit::HardTime, allowed, used, message)
+}
+
+fn over_cpu_time(limits: &Limits, watch: &Watch) -> Failure {
+    let limit = limits.cpu_time.unwrap_or_default();
+    let shown = format_duration(limit);
+    let message = format!("the task used more processor time than its limit of {shown}");
+    let (allowed, used) = (in_millis(limit), in_millis(watch.cpu().spent()));
+    over(Limit::CpuTime, allowed, used, message)
 }
 
 fn over_soft_time(watch: &Watch) -> Failure {

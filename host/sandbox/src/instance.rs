@@ -14,7 +14,6 @@ use crate::context::Guest;
 use crate::limits::held;
 use crate::module::Module;
 use crate::ticker::note_busy;
-use crate::usage::CpuMeter;
 use crate::watch::{Ended, Watch};
 
 /// Epochs until a guest is looked at again. Never 0: that takes a slow path at every call.
@@ -24,7 +23,6 @@ const NEXT_EPOCH: u64 = 1;
 pub(crate) struct Instance {
     store: Store<Guest>,
     watch: Arc<Watch>,
-    cpu: CpuMeter,
     fuel: Option<u64>,
 }
 
@@ -39,13 +37,11 @@ impl Instance {
     /// A store for this guest. Every limit is armed before anything of the guest runs: instantiating runs its start
     /// functions.
     pub(crate) fn new(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Self> {
-        let cpu = CpuMeter::start();
         let watch = Arc::clone(&guest.watch);
         let store = armed(module, guest, limits)?;
         Ok(Self {
             store,
             watch,
-            cpu,
             fuel: limits.fuel,
         })
     }
@@ -67,11 +63,11 @@ impl Instance {
             let function = instance.get_typed_func::<P, R>(&mut *store, function)?;
             function.call_async(&mut *store, parameters).await
         });
-        bounded(call, &self.watch, &mut self.cpu).await
+        bounded(call, &self.watch).await
     }
 
     /// Gives the slot back and says what was used.
-    pub(crate) fn finish(mut self) -> Remains {
+    pub(crate) fn finish(self) -> Remains {
         let fuel = self.fuel.map(|allowed| {
             let left = self.store.get_fuel().unwrap_or_default();
             allowed.saturating_sub(left)
@@ -85,7 +81,7 @@ impl Instance {
             .finish();
         drop(self.store);
         let usage = Usage {
-            cpu: self.cpu.pause(),
+            cpu: self.watch.cpu().pause(),
             wall: self.watch.elapsed(),
             peak_memory_bytes,
             fuel,
@@ -125,11 +121,10 @@ fn armed(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Sto
 async fn bounded<T>(
     mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     watch: &Watch,
-    cpu: &mut CpuMeter,
 ) -> wasmtime::Result<T> {
     let mut over: Option<Pin<Box<dyn Future<Output = Ended> + Send + '_>>> = None;
     poll_fn(|context| {
-        cpu.resume();
+        watch.cpu().resume();
         // What has ended while it waited for a core is not run again.
         if let Some(ended) = over.as_ref().and_then(|_| watch.verdict()) {
             return Poll::Ready(Err(wasmtime::Error::new(ended)));
@@ -137,7 +132,7 @@ async fn bounded<T>(
         if let Poll::Ready(returned) = call.as_mut().poll(context) {
             return Poll::Ready(returned);
         }
-        cpu.pause();
+        watch.cpu().pause();
         let over = over.get_or_insert_with(|| Box::pin(watch.over()));
         let ended = over.as_mut().poll(context);
         ended.map(|ended| Err(wasmtime::Error::new(ended)))

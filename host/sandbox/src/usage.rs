@@ -34,11 +34,18 @@ impl CpuMeter {
         self.running_since.get_or_insert_with(thread_time);
     }
 
+    /// Everything so far. Only the thread that the attempt runs on may ask.
+    pub(crate) fn spent(&self) -> Duration {
+        let running = self
+            .running_since
+            .map(|since| thread_time().saturating_sub(since));
+        self.spent + running.unwrap_or_default()
+    }
+
     /// The attempt waits, or has ended; gives everything so far.
     pub(crate) fn pause(&mut self) -> Duration {
-        if let Some(since) = self.running_since.take() {
-            self.spent += thread_time().saturating_sub(since);
-        }
+        self.spent = self.spent();
+        self.running_since = None;
         self.spent
     }
 }

@@ -1,11 +1,13 @@
 //! When an attempt is asked to stop, and when it is ended: its time limits and its stop signal, read together.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use stem_core::clock::Clock;
 use stem_core::executor::{Stop, StopReason, StopSignal};
 use stem_core::policy::Limits;
+
+use crate::usage::CpuMeter;
 
 /// Watches over one attempt from its start.
 pub(crate) struct Watch {
@@ -13,6 +15,8 @@ pub(crate) struct Watch {
     started: Duration,
     soft: Option<Duration>,
     hard: Duration,
+    cpu_limit: Option<Duration>,
+    cpu: Mutex<CpuMeter>,
     stop: StopSignal,
 }
 
@@ -31,6 +35,9 @@ pub(crate) enum Ended {
     /// Its hard time limit has passed.
     #[error("the hard time limit has passed")]
     HardTime,
+    /// Its processor time is used up.
+    #[error("the limit on processor time has passed")]
+    CpuTime,
     /// Somebody outside wants it.
     #[error("told to end now")]
     Stopped(StopReason),
@@ -44,6 +51,8 @@ impl Watch {
             started: clock.monotonic(),
             soft: limits.soft_time,
             hard: limits.hard_time,
+            cpu_limit: limits.cpu_time,
+            cpu: Mutex::new(CpuMeter::start()),
             stop,
         })
     }
@@ -51,6 +60,11 @@ impl Watch {
     /// Time since the start.
     pub(crate) fn elapsed(&self) -> Duration {
         self.clock.monotonic().saturating_sub(self.started)
+    }
+
+    /// The processor time of the attempt: to be asked by the thread that it runs on.
+    pub(crate) fn cpu(&self) -> MutexGuard<'_, CpuMeter> {
+        self.cpu.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Time after the start at which the task is asked to stop.
@@ -74,12 +88,18 @@ impl Watch {
         }
     }
 
-    /// Whether the attempt is over, whatever the guest does.
+    /// Whether the attempt is over, whatever the guest does: to be asked by the thread that it runs on.
     pub(crate) fn verdict(&self) -> Option<Ended> {
         if let Stop::Now(reason) = *self.stop.borrow() {
             return Some(Ended::Stopped(reason));
         }
-        self.left().is_zero().then_some(Ended::HardTime)
+        if self.left().is_zero() {
+            return Some(Ended::HardTime);
+        }
+        let is_spent = self
+            .cpu_limit
+            .is_some_and(|limit| self.cpu().spent() >= limit);
+        is_spent.then_some(Ended::CpuTime)
     }
 
     /// Returns when the attempt is over: for a guest that waits inside the host, where no epoch reaches it.

@@ -8,6 +8,7 @@ use common::hostile::{Hostile, running};
 use common::{
     Attempt, PATIENCE, block_on, crossed, failure, inspect, misbehave, program, result, sandbox,
 };
+use futures::future::join_all;
 use stem_core::executor::Execution;
 use stem_core::outcome::{FailureKind, Limit};
 
@@ -85,6 +86,46 @@ fn a_guest_that_fills_its_memory_again_and_again_is_ended_at_its_hard_limit() {
         &block_on(run(module, &[HARD, ("memory-limit", "65MiB")])),
         SOON,
     );
+}
+
+// === processor time ===
+
+const CPU: (&str, &str) = ("cpu-time-limit", "200ms");
+
+/// S3
+#[test]
+fn a_guest_that_loops_is_ended_when_its_processor_time_is_used_up() {
+    let execution = block_on(async { Attempt::fate("spin").run(&misbehave(&[CPU]).await).await });
+    let (limit, allowed, used) = crossed(&execution);
+    assert_eq!((limit, allowed), (Limit::CpuTime, 200));
+    assert!(used >= allowed && u128::from(used) <= execution.usage.cpu.as_millis());
+    assert!(
+        execution.usage.cpu < SOON + PATIENCE,
+        "{:?}",
+        execution.usage
+    );
+}
+
+/// S3
+#[test]
+fn a_guest_that_waits_uses_no_processor_time() {
+    let sleeping = Attempt::json(r#"{"fate":"sleep","ms":300}"#);
+    let execution = block_on(async { sleeping.run(&misbehave(&[CPU]).await).await });
+    assert!(result(&execution).contains("attempt"));
+    assert!(execution.usage.wall > SOON && execution.usage.cpu < SOON);
+}
+
+/// S3: guests that share one thread take turns, and each is charged for its own.
+#[test]
+fn a_guest_is_not_charged_for_the_processor_time_of_its_neighbours() {
+    let ended = block_on(async {
+        let misbehave = misbehave(&[CPU]).await;
+        join_all((0..4).map(|_| Attempt::fate("spin").run(&misbehave))).await
+    });
+    for execution in ended {
+        assert_eq!(crossed(&execution).0, Limit::CpuTime);
+        assert!(execution.usage.wall > SOON * 2, "{:?}", execution.usage);
+    }
 }
 
 // === memory ===

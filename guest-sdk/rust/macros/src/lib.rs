@@ -28,7 +28,7 @@ mod settings;
 /// | `retry_base`, `retry_cap` | `"250ms"`, `"2s"`, `"5m"`, … |
 /// | `retry_factor` | a number from 1 |
 /// | `retry_jitter` | `true` or `false` |
-/// | `soft_time_limit`, `hard_time_limit` | `"20s"`, … |
+/// | `soft_time_limit`, `hard_time_limit`, `cpu_time_limit` | `"20s"`, … |
 /// | `memory_limit`, `output_limit`, `log_limit` | `"64MiB"`, `"500KiB"` or a number of bytes |
 /// | `fuel_limit` | a number |
 /// | `result_retention` | `"1d"`, … |

@@ -28,7 +28,7 @@ const fn setting(key: &'static str, form: Form, check: Check) -> Setting {
     Setting { key, form, check }
 }
 
-pub const SETTINGS: [Setting; 15] = [
+pub const SETTINGS: [Setting; 16] = [
     setting("queue", Form::Text, name),
     setting("priority", Form::Number, |v| {
         whole(v, 0, 9, "a whole number from 0 to 9")
@@ -43,6 +43,7 @@ pub const SETTINGS: [Setting; 15] = [
     setting("retry_jitter", Form::Bool, |_| Ok(())),
     setting("soft_time_limit", Form::Text, positive),
     setting("hard_time_limit", Form::Text, positive),
+    setting("cpu_time_limit", Form::Text, positive),
     setting("memory_limit", Form::TextOrNumber, memory),
     setting("fuel_limit", Form::Number, |v| {
         whole(v, 1, u64::MAX, "a whole number from 1")
@@ -163,6 +164,7 @@ mod tests {
             ("retry_factor", "1.5"),
             ("retry_base", "0s"),
             ("soft_time_limit", "5 m"),
+            ("cpu_time_limit", "10s"),
             ("memory_limit", "64 MiB"),
             ("log_limit", "1024"),
         ] {
@@ -180,6 +182,7 @@ mod tests {
             ("retry_factor", "0.5"),
             ("retry_base", "2"),
             ("soft_time_limit", "0s"),
+            ("cpu_time_limit", "0s"),
             ("memory_limit", "64 elephants"),
         ] {
             assert!(!takes(key, value), "{key} = {value}");
