@@ -74,6 +74,21 @@ impl Worker {
         }
     }
 
+    /// Bytes of memory that it has in use.
+    ///
+    /// # Panics
+    /// Where it has ended.
+    pub fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.expect("the worker runs");
+        let mut words = status
+            .lines()
+            .filter_map(|line| line.strip_prefix("VmRSS:"))
+            .flat_map(str::split_whitespace);
+        let kibibytes = words.next().and_then(|number| number.parse().ok());
+        kibibytes.map_or(0, |number: u64| number << 10)
+    }
+
     /// `kill -9`.
     ///
     /// # Panics
