@@ -5,7 +5,9 @@ mod common;
 use std::sync::Arc;
 
 use common::hostile::{Hostile, running};
-use common::{Attempt, block_on, crossed, failure, guest, program, result, sandbox, sandbox_with};
+use common::{
+    Attempt, block_on, crossed, failure, guest, misbehave, program, result, sandbox, sandbox_with,
+};
 use futures::future::join_all;
 use stem_core::clock::SystemClock;
 use stem_core::executor::{Execution, Program, Stop};
@@ -196,10 +198,32 @@ async fn ask(program: &Arc<dyn Program>, payload: &'static str) -> Execution {
     attempt.run(program).await
 }
 
-/// Secrets are written in as many slots as there are, and looked for in all of them, by both modules.
+/// Every class of engine that ships, by the setting that asks for it.
+const CLASSES: [&[(&str, &str)]; 2] = [&[], &[("fuel-limit", "1000000000")]];
+
+/// Guests of another sandbox take memory until they are ended: the machine has less for the slots.
+async fn press() {
+    let misbehave = misbehave(&[]).await;
+    for pressing in join_all((0..4).map(|_| Attempt::fate("hog").run(&misbehave))).await {
+        assert_eq!(crossed(&pressing).0, Limit::Memory);
+    }
+}
+
+/// On every class of engine.
 async fn assert_nothing_is_found(sandbox: &Arc<Sandbox>, concurrent: usize) {
-    let spy = program(sandbox, &spy().component(), &[]).await;
-    let other = program(sandbox, &other_spy().component(), &[]).await;
+    for class in CLASSES {
+        assert_nothing_is_found_on(sandbox, class, concurrent).await;
+    }
+}
+
+/// Secrets are written in as many slots as there are, and looked for in all of them, by both modules.
+async fn assert_nothing_is_found_on(
+    sandbox: &Arc<Sandbox>,
+    class: &[(&str, &str)],
+    concurrent: usize,
+) {
+    let spy = program(sandbox, &spy().component(), class).await;
+    let other = program(sandbox, &other_spy().component(), class).await;
     for _ in 0..5 {
         for written in join_all((0..concurrent).map(|_| ask(&spy, "w"))).await {
             assert!(written.usage.peak_memory_bytes > 40 * 65_536);
@@ -210,6 +234,7 @@ async fn assert_nothing_is_found(sandbox: &Arc<Sandbox>, concurrent: usize) {
                 FailureKind::Trapped { .. }
             ));
         }
+        press().await;
         for searching in [&spy, &other] {
             for found in join_all((0..concurrent).map(|_| ask(searching, "s"))).await {
                 assert_eq!(result(&found), "ok");

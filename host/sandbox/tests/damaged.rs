@@ -1,0 +1,64 @@
+//! What becomes of a component whose bits were changed on the way: it is refused or it works, and the host goes on.
+
+mod common;
+
+use std::sync::{Arc, LazyLock};
+
+use bytes::Bytes;
+use common::hostile::Hostile;
+use common::{Attempt, block_on, program, result, sandbox};
+use proptest::prelude::*;
+use proptest::sample::Index;
+use stem_core::executor::Program;
+use stem_sandbox::{Overrides, Sandbox};
+
+static SANDBOX: LazyLock<Arc<Sandbox>> = LazyLock::new(|| sandbox(2));
+static SOUND: LazyLock<Bytes> = LazyLock::new(|| Hostile::default().component());
+static NEIGHBOUR: LazyLock<Arc<dyn Program>> =
+    LazyLock::new(|| block_on(async { program(&SANDBOX, &SOUND, &[]).await }));
+
+/// The component with these bits the other way round.
+fn flipped(flips: &[(Index, u8)]) -> Bytes {
+    let mut bytes = SOUND.to_vec();
+    for (place, bit) in flips {
+        let place = place.index(bytes.len());
+        bytes[place] ^= 1 << bit;
+    }
+    bytes.into()
+}
+
+/// Runs what may be deployed; whatever becomes of it is the guest's doing, and no fault of the host.
+async fn try_out(module: &Bytes) {
+    let overrides = Overrides::parse("[defaults]\nhard-time-limit = \"200ms\"");
+    let overrides = overrides.expect("a good policy");
+    let Ok(inspected) = SANDBOX.inspect(module, &overrides).await else {
+        return;
+    };
+    let task = inspected.tasks[0].clone();
+    let program = SANDBOX
+        .program(module, task)
+        .await
+        .expect("it was inspected");
+    let ended = Attempt::json("{}").try_run(&program).await;
+    ended.expect("no host fault");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// S4, M1
+    #[test]
+    fn a_component_with_flipped_bits_is_refused_or_works(flips in prop::collection::vec((any::<Index>(), 0..8_u8), 1..4)) {
+        block_on(async { try_out(&flipped(&flips)).await });
+        let served = block_on(async { Attempt::json("{}").run(&NEIGHBOUR).await });
+        prop_assert_eq!(result(&served), "ok");
+    }
+
+    /// M1
+    #[test]
+    fn a_component_that_was_cut_off_is_refused(end in any::<Index>()) {
+        let cut = SOUND.slice(..end.index(SOUND.len()));
+        let inspected = block_on(async { SANDBOX.inspect(&cut, &Overrides::default()).await });
+        prop_assert!(inspected.is_err());
+    }
+}
