@@ -12,19 +12,25 @@ use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
 use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
+use crate::sandbox::CacheOptions;
 use crate::stores::StoreUrl;
 
 /// The file that is read from the current directory.
 pub const FILE_NAME: &str = "stem-host.toml";
 const PREFIX: &str = "STEM_";
-const KEYS: [&str; 6] = [
+const KEYS: [&str; 8] = [
     "broker-url",
     "result-backend-url",
     "namespace",
     "default-queue",
     "payload-limit",
     "log-level",
+    "cache-dir",
+    "cache-size",
 ];
+/// In place of a folder: no compiled code is kept.
+pub const NO_CACHE: &str = "none";
+const DEFAULT_CACHE_SIZE: ByteSize = ByteSize::mib(1 << 10);
 /// Variables that are no settings of the file.
 const OTHER_VARIABLES: [&str; 1] = ["STEM_CONFIG"];
 
@@ -43,6 +49,9 @@ pub struct Flags {
     /// The configuration file [default: stem-host.toml in this directory, if it is there]
     #[arg(long, value_name = "PATH", global = true, help_heading = "Stores")]
     pub config: Option<PathBuf>,
+    /// Where compiled modules are kept, or none [default: stem in the user's cache directory]
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Stores")]
+    pub cache_dir: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as stem_worker=debug
     #[arg(long, value_name = "FILTER", global = true)]
     pub log_level: Option<String>,
@@ -65,6 +74,8 @@ pub struct Config {
     pub default_queue: QueueName,
     /// The largest payload that is taken (E3).
     pub payload_limit: ByteSize,
+    /// Where compiled modules are kept, if anywhere (S5).
+    pub cache: Option<CacheOptions>,
     /// What is logged, if anything was said about it.
     pub log_level: Option<String>,
     /// The file that was read, if there was one.
@@ -136,6 +147,13 @@ impl Environment {
         named.or_else(|| Some(Path::new(self.get("HOME")?).join(below_home)))
     }
 
+    fn cache_directory(&self) -> Option<PathBuf> {
+        if cfg!(target_os = "macos") {
+            return Some(Path::new(self.get("HOME")?).join("Library/Caches/stem"));
+        }
+        Some(self.base("XDG_CACHE_HOME", ".cache")?.join("stem"))
+    }
+
     fn data_directory(&self) -> Option<PathBuf> {
         if cfg!(target_os = "macos") {
             return Some(Path::new(self.get("HOME")?).join("Library/Application Support/stem"));
@@ -158,6 +176,7 @@ impl Config {
             namespace,
             default_queue,
             payload_limit: DEFAULT_PAYLOAD_LIMIT,
+            cache: None,
             log_level: None,
             file: None,
         }
@@ -193,6 +212,7 @@ impl Config {
                 Some(given) => given.parse(str::parse)?,
                 None => DEFAULT_PAYLOAD_LIMIT,
             },
+            cache: layers.cache()?,
             log_level: layers.take("log-level").map(|given| given.value),
             file,
         })
@@ -223,6 +243,7 @@ impl Layers<'_> {
             "result-backend-url" => &self.flags.result_backend_url,
             "namespace" => &self.flags.namespace,
             "log-level" => &self.flags.log_level,
+            "cache-dir" => &self.flags.cache_dir,
             _ => &None,
         };
         let variable = variable(key);
@@ -237,6 +258,24 @@ impl Layers<'_> {
             folder: path.parent().map(Path::to_owned),
             ..Given::new(&value, format!("`{key}` in {}", path.display()))
         })
+    }
+
+    /// The folder that is named, or the user's own; its key lies with the user's data. Without a home there is none.
+    fn cache(&mut self) -> Result<Option<CacheOptions>> {
+        let size = match self.take("cache-size") {
+            Some(given) => given.parse(str::parse)?,
+            None => DEFAULT_CACHE_SIZE,
+        };
+        let folder = match self.take("cache-dir") {
+            Some(given) if given.value == NO_CACHE => None,
+            Some(given) => Some(given.folder.unwrap_or_default().join(given.value)),
+            None => self.environment.cache_directory(),
+        };
+        Ok(folder.map(|folder| {
+            let data = self.environment.data_directory();
+            let key = data.unwrap_or_else(|| folder.clone()).join("cache.key");
+            CacheOptions { folder, key, size }
+        }))
     }
 
     fn named<T, E: std::fmt::Display>(

@@ -155,3 +155,47 @@ fn a_path_in_a_file_is_meant_from_that_files_folder() {
     let config = Config::load(&flags, &environment(&[]), Path::new("/elsewhere")).expect("loaded");
     assert_eq!(config.broker, StoreUrl::file(folder.path().join("stem.db")));
 }
+
+/// The folder and the key of the cache; nothing where there is none.
+fn cache(flag: Option<&str>, variables: &[(&str, &str)]) -> Option<(String, String)> {
+    let flags = Flags {
+        cache_dir: flag.map(str::to_owned),
+        ..Flags::default()
+    };
+    let cache = load(&flags, variables, None).expect("loaded").cache?;
+    let text = |path: PathBuf| path.display().to_string();
+    Some((text(cache.folder), text(cache.key)))
+}
+
+/// S5
+#[test]
+fn compiled_code_lies_in_the_users_cache_directory_and_its_key_elsewhere() {
+    if cfg!(target_os = "macos") {
+        return;
+    }
+    let key = "/home/ada/.local/share/stem/cache.key".to_owned();
+    let lies_in = |folder: &str| Some((folder.to_owned(), key.clone()));
+    assert_eq!(cache(None, &[]), lies_in("/home/ada/.cache/stem"));
+    let directory = ("XDG_CACHE_HOME", "/caches");
+    assert_eq!(cache(None, &[directory]), lies_in("/caches/stem"));
+    let variable = ("STEM_CACHE_DIR", "/own");
+    assert_eq!(cache(None, &[directory, variable]), lies_in("/own"));
+    assert_eq!(cache(Some("/flag"), &[variable]), lies_in("/flag"));
+    assert_eq!(cache(Some("none"), &[variable]), None);
+    let homeless = [("HOME", ""), ("STEM_BROKER_URL", "memory:")];
+    assert_eq!(cache(None, &homeless), None);
+}
+
+/// S5
+#[test]
+fn the_cache_has_a_size_and_a_relative_folder_is_meant_from_its_file() {
+    let folder = folder(Some("cache-dir = \"code\"\ncache-size = \"3MiB\""));
+    let flags = Flags {
+        config: Some(folder.path().join(FILE_NAME)),
+        ..Flags::default()
+    };
+    let config = Config::load(&flags, &environment(&[]), Path::new("/elsewhere")).expect("loaded");
+    let cache = config.cache.expect("a cache");
+    assert_eq!(cache.folder, folder.path().join("code"));
+    assert_eq!(cache.size, ByteSize::mib(3));
+}

@@ -91,6 +91,10 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    // The sandbox starts this program again for every module that is to be compiled (S5).
+    if let Some(code) = sandbox::compile_module(std::env::args_os()) {
+        return code;
+    }
     let line = CommandLine::parse();
     match start(line) {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,5 +1,6 @@
 //! The sandbox as this program uses it: the only file that names its crate.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -8,10 +9,13 @@ use stem_core::clock::Clock;
 use stem_core::executor::{Executor, Program};
 use stem_core::module_store::DeployedTask;
 use stem_core::stores::Stores;
-use stem_sandbox::{Allocation, Catalog, Options, Sandbox};
+use stem_sandbox::{Allocation, Catalog, Compiler, Options, Sandbox};
 
-pub use stem_sandbox::{DeployError, Inspected, LARGEST_MODULE, Overrides};
+pub use stem_sandbox::{
+    CacheOptions, DeployError, Inspected, LARGEST_MODULE, Overrides, compile_module,
+};
 
+use crate::config::Config;
 use crate::errors::Failure;
 
 /// Compiles modules and runs them.
@@ -20,15 +24,14 @@ pub struct Engine(Arc<Sandbox>);
 
 impl Engine {
     /// An engine for a worker with so many slots.
-    pub fn for_worker(slots: usize, clock: Arc<dyn Clock>) -> Result<Self> {
+    pub fn for_worker(slots: usize, clock: &Arc<dyn Clock>, config: &Config) -> Result<Self> {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        let sandbox = Sandbox::new(Options::new(slots, clock))?;
-        Ok(Self(sandbox))
+        Ok(Self(Sandbox::new(options(slots, clock, config)?)?))
     }
 
     /// An engine that looks at modules, one at a time.
-    pub fn for_inspection(clock: Arc<dyn Clock>) -> Result<Self> {
-        let mut options = Options::new(1, clock);
+    pub fn for_inspection(clock: &Arc<dyn Clock>, config: &Config) -> Result<Self> {
+        let mut options = options(1, clock, config)?;
         options.allocation = Allocation::OnDemand;
         Ok(Self(Sandbox::new(options)?))
     }
@@ -68,6 +71,24 @@ impl Engine {
     /// Where instances come from, in one word.
     pub fn allocation(&self) -> &'static str {
         self.0.allocation().as_str()
+    }
+}
+
+fn options(slots: u32, clock: &Arc<dyn Clock>, config: &Config) -> Result<Options> {
+    let mut options = Options::new(slots, Arc::clone(clock));
+    options.cache.clone_from(&config.cache);
+    // A program made of tests is no compiler.
+    if !cfg!(test) {
+        options.compiler = Compiler::child(program()?);
+    }
+    Ok(options)
+}
+
+/// This very program, also where its file has been replaced since it was started.
+fn program() -> Result<PathBuf> {
+    match cfg!(target_os = "linux") {
+        true => Ok("/proc/self/exe".into()),
+        false => std::env::current_exe().context("find this program"),
     }
 }
 

@@ -87,7 +87,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let module = module_file::read(&args.file)?;
     let policy = module_file::policy(&args.file, args.policy.as_deref(), args.limits.settings())?;
     let stores = invocation.open_stores(Lifetime::Shared).await?;
-    let engine = Engine::for_inspection(std::sync::Arc::clone(&stores.clock))?;
+    let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
     let candidate = Candidate {
         name: args.name.clone(),
         module,

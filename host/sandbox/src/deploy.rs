@@ -15,7 +15,7 @@ use crate::bindings::HANDLER;
 use crate::ceilings;
 use crate::deploy_error::DeployError;
 use crate::describe::describe;
-use crate::engine::most;
+use crate::engine::{Class, most};
 use crate::imports::{self, Import};
 use crate::overrides::Overrides;
 use crate::sandbox::Sandbox;
@@ -49,8 +49,7 @@ impl Sandbox {
         overrides: &Overrides,
     ) -> Result<Inspected, DeployError> {
         check_file(module)?;
-        let compiled = self.compile(module.clone()).await;
-        let component = compiled.map_err(DeployError::invalid)?;
+        let component = self.compile(module.clone(), Class::Unmetered).await?;
         check_exports(&component)?;
         check_imports(&component)?;
         let linked = self.link(&component).map_err(DeployError::mismatch)?;
@@ -59,6 +58,10 @@ impl Sandbox {
         let descriptors = describe(self, &linked, described_with).await?;
         let tasks = tasks::read(descriptors, overrides)?;
         check_memory(&tasks, needed)?;
+        if tasks.iter().any(counts_fuel) {
+            // As workers will: what they could not compile is refused here.
+            self.compile(module.clone(), Class::Fuel).await?;
+        }
         Ok(Inspected {
             name: overrides.name().cloned(),
             digest: Digest::of(module),
@@ -66,6 +69,10 @@ impl Sandbox {
             tasks,
         })
     }
+}
+
+fn counts_fuel(task: &DeployedTask) -> bool {
+    Class::of(&task.policy.limits) == Class::Fuel
 }
 
 fn check_file(module: &Bytes) -> Result<(), DeployError> {

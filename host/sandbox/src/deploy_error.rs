@@ -7,6 +7,7 @@ use stem_core::policy::PolicyError;
 use stem_core::units::ByteSize;
 
 use crate::deploy::LARGEST_MODULE;
+use crate::native::child::Uncompiled;
 use crate::sandbox::Unloaded;
 
 type Cause = Box<dyn Error + Send + Sync>;
@@ -39,6 +40,20 @@ pub enum DeployError {
         "the component is damaged, or uses what this host does not allow: build it anew for wasm32-wasip2"
     )]
     Invalid(#[source] Cause),
+    /// Made to hold up its compiler, or larger than this machine can compile.
+    #[error("compiling the module takes more than {limit}: make it smaller, or split it")]
+    CompileLimit {
+        /// How much of what.
+        limit: String,
+    },
+    /// A defect of the compiler's, or the machine's memory at its end.
+    #[error(
+        "the compiler crashed on the module ({how}): build it with another version of its toolchain"
+    )]
+    CompilerCrashed {
+        /// How it ended.
+        how: String,
+    },
     /// Nothing of ours in it.
     #[error(
         "the component does not export `stem:task/handler`: write its tasks with the guest SDK, `stem-host new NAME` shows how"
@@ -168,19 +183,26 @@ pub enum DeployError {
 }
 
 impl DeployError {
-    pub(crate) fn invalid(error: wasmtime::Error) -> Self {
-        Self::Invalid(cause(&error))
-    }
-
     pub(crate) fn unloaded(unloaded: Unloaded) -> Self {
         match unloaded {
-            Unloaded::Refused(error) => Self::invalid(error),
+            Unloaded::Refused(error) => Self::Invalid(cause(&error)),
             Unloaded::Fault(error) => Self::Host(cause(&error)),
         }
     }
 
     pub(crate) fn mismatch(error: wasmtime::Error) -> Self {
         Self::Mismatch(cause(&error))
+    }
+}
+
+impl From<Uncompiled> for DeployError {
+    fn from(uncompiled: Uncompiled) -> Self {
+        match uncompiled {
+            Uncompiled::Invalid(error) => Self::Invalid(cause(&error)),
+            Uncompiled::Limit(limit) => Self::CompileLimit { limit },
+            Uncompiled::Crashed(how) => Self::CompilerCrashed { how },
+            Uncompiled::Fault(error) => Self::Host(cause(&error)),
+        }
     }
 }
 

@@ -36,6 +36,21 @@ impl Class {
             None => Self::Unmetered,
         }
     }
+
+    /// Its name, for files and processes.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Unmetered => "unmetered",
+            Self::Fuel => "fuel",
+        }
+    }
+
+    /// The class of this name.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [Self::Unmetered, Self::Fuel]
+            .into_iter()
+            .find(|class| class.as_str() == name)
+    }
 }
 
 /// Where instances get their memories, tables and stacks from.
@@ -81,6 +96,7 @@ pub(crate) mod most {
 
 /// One class of compiled code, with everything that a module may import.
 pub(crate) struct Machine {
+    pub(crate) class: Class,
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<Guest>,
     pub(crate) allocation: Allocation,
@@ -95,11 +111,17 @@ impl Machine {
         };
         let linker = linker(&engine)?;
         Ok(Self {
+            class,
             engine,
             linker,
             allocation,
         })
     }
+}
+
+/// An engine that compiles for the machines of a class, and runs nothing.
+pub(crate) fn compiler(class: Class) -> wasmtime::Result<Engine> {
+    Engine::new(&config(class))
 }
 
 fn pooled_or_not(class: Class, slots: u32) -> wasmtime::Result<(Engine, Allocation)> {

@@ -1,12 +1,14 @@
 //! Runs a module in a fresh WebAssembly sandbox for every attempt.
 //!
 //! The one crate that knows wasmtime. To others it is an `Executor` ([`Catalog`]) and a check of modules that are to be
-//! deployed ([`Sandbox::inspect`]).
-#![forbid(unsafe_code)]
+//! deployed ([`Sandbox::inspect`]). Loading compiled code is the one unsafe call (`native`).
+#![deny(unsafe_code)]
 
 mod bindings;
+mod cache;
 mod catalog;
 mod ceilings;
+mod compile;
 mod context;
 mod deploy;
 mod deploy_error;
@@ -19,6 +21,7 @@ mod limits;
 mod log;
 mod module;
 mod modules;
+mod native;
 mod output;
 mod overrides;
 mod program;
@@ -28,9 +31,12 @@ mod ticker;
 mod usage;
 mod watch;
 
+pub use cache::CacheOptions;
 pub use catalog::Catalog;
+pub use compile::Compiler;
 pub use deploy::{Inspected, LARGEST_MODULE};
 pub use deploy_error::DeployError;
 pub use engine::Allocation;
+pub use native::child::{CompileLimits, compile_module};
 pub use overrides::{Overrides, OverridesError};
 pub use sandbox::{Options, Sandbox, StartError};

@@ -16,11 +16,7 @@ pub(crate) struct Module {
 
 impl Module {
     /// Links a component against everything that modules may import, and finds its exports.
-    pub(crate) fn link(
-        machine: &Machine,
-        component: &Component,
-        class: Class,
-    ) -> wasmtime::Result<Self> {
+    pub(crate) fn link(machine: &Machine, component: &Component) -> wasmtime::Result<Self> {
         let instances = machine.linker.instantiate_pre(component)?;
         TaskPre::new(instances.clone())?;
         let handler = component.get_export_index(None, HANDLER);
@@ -33,7 +29,7 @@ impl Module {
             describe: export("describe")?,
             run: export("run")?,
             instances,
-            class,
+            class: machine.class,
         })
     }
 }

@@ -1,4 +1,4 @@
-//! Compiled modules by digest: each is fetched and compiled once, however many ask for it (S5).
+//! Compiled modules by digest: each is fetched and compiled once, however many ask for it (S5, M2).
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -80,6 +80,9 @@ impl Modules {
             let operation = format!("load the module {}", digest.short());
             NotYet::Fault(ExecutorError::new(operation).because(cause))
         };
+        if let Some(Ok(module)) = self.sandbox.load_kept(digest, class).await {
+            return Ok(Ok(Arc::new(module)));
+        }
         let fetched = self.store.module(&digest).await;
         let bytes = fetched
             .map_err(|error| fault(error.into()))?

@@ -4,11 +4,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use stem_core::clock::Clock;
+use stem_core::ids::Digest;
 use wasmtime::component::Component;
 
+use crate::cache::CacheOptions;
+use crate::compile::{Compiler, Workshop};
 use crate::engine::{Allocation, Class, Machine};
 use crate::fate::is_ours;
 use crate::module::Module;
+use crate::native::child::Uncompiled;
 use crate::ticker::Ticker;
 
 /// How a sandbox is set up.
@@ -20,15 +24,21 @@ pub struct Options {
     pub allocation: Allocation,
     /// What time limits are read from.
     pub clock: Arc<dyn Clock>,
+    /// Who compiles modules.
+    pub compiler: Compiler,
+    /// Where compiled code is kept, if anywhere.
+    pub cache: Option<CacheOptions>,
 }
 
 impl Options {
-    /// Pooled instances for so many slots.
+    /// Pooled instances for so many slots; modules are compiled in this process, and no code is kept.
     pub fn new(slots: u32, clock: Arc<dyn Clock>) -> Self {
         Self {
             slots,
             allocation: Allocation::Pooling,
             clock,
+            compiler: Compiler::Here,
+            cache: None,
         }
     }
 }
@@ -50,6 +60,7 @@ pub struct Sandbox {
     unmetered: Arc<Machine>,
     /// Made when the first deployment sets a fuel limit: most sandboxes never need it.
     fuel: Mutex<Option<Arc<Machine>>>,
+    workshop: Workshop,
     ticker: Ticker,
 }
 
@@ -59,10 +70,12 @@ impl Sandbox {
         let unmetered = Machine::new(Class::Unmetered, options.slots, options.allocation)?;
         let ticker = Ticker::start(&unmetered.engine)
             .map_err(|error| StartError(format!("start its clock: {error}")))?;
+        let workshop = Workshop::new(options.compiler.clone(), options.cache.as_ref());
         Ok(Arc::new(Self {
             options,
             unmetered: Arc::new(unmetered),
             fuel: Mutex::new(None),
+            workshop,
             ticker,
         }))
     }
@@ -94,34 +107,64 @@ impl Sandbox {
     }
 
     /// Compiles a component, away from the threads that run guests or answer the network.
-    pub(crate) async fn compile(self: &Arc<Self>, bytes: Bytes) -> wasmtime::Result<Component> {
-        let engine = self.unmetered.engine.clone();
-        on_a_thread_of_its_own(move || Component::from_binary(&engine, &bytes)).await
+    pub(crate) async fn compile(
+        self: &Arc<Self>,
+        module: Bytes,
+        class: Class,
+    ) -> Result<Component, Uncompiled> {
+        let sandbox = Arc::clone(self);
+        let compile = move || {
+            let machine = sandbox.machine(class).map_err(Uncompiled::Fault)?;
+            sandbox.workshop.make(&machine, &module)
+        };
+        let compiled = on_a_thread_of_its_own(compile).await;
+        compiled.unwrap_or_else(|error| Err(Uncompiled::Fault(error)))
     }
 
-    /// Links what `compile` gave.
+    /// Links what `compile` gave for tasks without a fuel limit.
     pub(crate) fn link(&self, component: &Component) -> wasmtime::Result<Module> {
-        Module::link(&self.unmetered, component, Class::Unmetered)
+        Module::link(&self.unmetered, component)
     }
 
     /// Compiles and links a module that was deployed.
     pub(crate) async fn load(
         self: &Arc<Self>,
-        bytes: Bytes,
+        module: Bytes,
+        class: Class,
+    ) -> Result<Module, Unloaded> {
+        let component = self.compile(module, class).await?;
+        self.prepare(component, class).await
+    }
+
+    /// Links a module whose compiled code is in the cache: its bytes are not asked for.
+    pub(crate) async fn load_kept(
+        self: &Arc<Self>,
+        digest: Digest,
+        class: Class,
+    ) -> Option<Result<Module, Unloaded>> {
+        let sandbox = Arc::clone(self);
+        let find = move || {
+            let machine = sandbox.machine(class).ok()?;
+            sandbox.workshop.find(&machine, digest)
+        };
+        let component = on_a_thread_of_its_own(find).await.ok()??;
+        Some(self.prepare(component, class).await)
+    }
+
+    async fn prepare(
+        self: &Arc<Self>,
+        component: Component,
         class: Class,
     ) -> Result<Module, Unloaded> {
         let sandbox = Arc::clone(self);
-        on_a_thread_of_its_own(move || Ok(sandbox.load_here(&bytes, class)))
-            .await
-            .unwrap_or_else(|error| Err(Unloaded::Fault(error)))
-    }
-
-    fn load_here(&self, bytes: &Bytes, class: Class) -> Result<Module, Unloaded> {
-        let machine = self.machine(class).map_err(Unloaded::Fault)?;
-        let component = Component::from_binary(&machine.engine, bytes).map_err(Unloaded::of)?;
-        let image = component.initialize_copy_on_write_image();
-        image.map_err(Unloaded::Fault)?;
-        Module::link(&machine, &component, class).map_err(Unloaded::of)
+        let prepare = move || {
+            let machine = sandbox.machine(class).map_err(Unloaded::Fault)?;
+            let image = component.initialize_copy_on_write_image();
+            image.map_err(Unloaded::Fault)?;
+            Module::link(&machine, &component).map_err(Unloaded::of)
+        };
+        let prepared = on_a_thread_of_its_own(prepare).await;
+        prepared.unwrap_or_else(|error| Err(Unloaded::Fault(error)))
     }
 }
 
@@ -143,11 +186,22 @@ impl Unloaded {
     }
 }
 
-async fn on_a_thread_of_its_own<T: Send + 'static>(
-    work: impl FnOnce() -> wasmtime::Result<T> + Send + 'static,
-) -> wasmtime::Result<T> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => Err(wasmtime::format_err!("the compiler stopped: {error}")),
+impl From<Uncompiled> for Unloaded {
+    fn from(uncompiled: Uncompiled) -> Self {
+        match uncompiled {
+            Uncompiled::Invalid(error) => Self::Refused(error),
+            Uncompiled::Fault(error) => Self::Fault(error),
+            // It was compiled when it was deployed: this machine is too small or too busy for it.
+            Uncompiled::Limit(_) | Uncompiled::Crashed(_) => {
+                Self::Fault(wasmtime::format_err!("{uncompiled}"))
+            }
+        }
     }
+}
+
+async fn on_a_thread_of_its_own<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> wasmtime::Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.map_err(|error| wasmtime::format_err!("the compiler stopped: {error}"))
 }

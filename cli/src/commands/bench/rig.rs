@@ -1,7 +1,6 @@
 //! What is measured on: a store with the built-in guest deployed, in a namespace of its own.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -78,7 +77,7 @@ impl Rig {
 
     /// A module that may be made the active one for the built-in tasks.
     pub async fn check(&self, module: Bytes) -> Result<Checked> {
-        let engine = Engine::for_inspection(Arc::clone(&self.stores.clock))?;
+        let engine = Engine::for_inspection(&self.stores.clock, &self.config)?;
         let candidate = Candidate {
             name: None,
             module,

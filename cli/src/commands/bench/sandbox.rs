@@ -45,8 +45,13 @@ impl Default for Args {
 pub async fn run(args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
     let clock = SystemClock::shared();
     let slots = new_options(Vec::new()).slots;
-    let engine = Engine::for_worker(slots, Arc::clone(&clock))?;
-    let program = program(&engine).await?;
+    let stores = Config::at(
+        StoreUrl::Memory,
+        Namespace::new("bench")?,
+        QueueName::new("default")?,
+    );
+    let engine = Engine::for_worker(slots, &clock, &stores)?;
+    let program = program(&engine, &stores).await?;
     let config = json!({
         "attempts": args.attempts, "allocation": engine.allocation(), "slots": slots,
         "payload_bytes": payload().body.len(),
@@ -66,13 +71,8 @@ pub async fn run(args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
 }
 
 /// The built-in guest, deployed in memory and compiled.
-async fn program(engine: &Engine) -> Result<Arc<dyn Program>> {
-    let config = Config::at(
-        StoreUrl::Memory,
-        Namespace::new("bench")?,
-        QueueName::new("default")?,
-    );
-    let rig = Rig::new(Some(&StoreUrl::Memory), &config).await?;
+async fn program(engine: &Engine, config: &Config) -> Result<Arc<dyn Program>> {
+    let rig = Rig::new(Some(&StoreUrl::Memory), config).await?;
     let executor: Arc<dyn Executor> = engine.executor(&rig.stores).await?;
     let task = TaskName::new("noop")?;
     match executor.resolve(&task, None).await? {

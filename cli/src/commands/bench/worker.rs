@@ -16,6 +16,7 @@ use super::drain;
 use super::no_guest::NoGuest;
 use super::rig::Rig;
 use crate::commands::worker::new_options;
+use crate::config::NO_CACHE;
 use crate::sandbox::Engine;
 use crate::stores::StoreUrl;
 
@@ -85,7 +86,7 @@ impl BenchWorker {
         let executor = match guest {
             Guest::None => Arc::new(NoGuest::default()),
             Guest::Sandbox => {
-                let engine = Engine::for_worker(options.slots, Arc::clone(&stores.clock))?;
+                let engine = Engine::for_worker(options.slots, &stores.clock, &rig.config)?;
                 engine.executor(&stores).await?
             }
         };
@@ -143,9 +144,14 @@ fn spawn(rig: &Rig, guest: Guest) -> Result<Child> {
     };
     let url = rig.config.broker.to_string();
     let file = rig.config.file.iter();
+    let cache = rig.config.cache.as_ref().map(|cache| &cache.folder);
     Command::new(program)
         .args(verb)
         .args(file.flat_map(|file| ["--config".as_ref(), file.as_os_str()]))
+        .args([
+            "--cache-dir".as_ref(),
+            cache.map_or(NO_CACHE.as_ref(), |path| path.as_os_str()),
+        ])
         .args(["--queue", rig.queue().as_str()])
         .args(["--broker-url", &url, "--result-backend-url", &url])
         .args(["--namespace", rig.config.namespace.as_str()])

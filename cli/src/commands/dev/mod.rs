@@ -5,7 +5,6 @@ mod watch;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::Result;
 use stem_core::module_store::Deployment;
@@ -41,7 +40,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let stores = invocation.open_stores(Lifetime::OneProcess).await?;
     let output = &invocation.output;
     let mut bench = Workbench {
-        engine: Engine::for_inspection(Arc::clone(&stores.clock))?,
+        engine: Engine::for_inspection(&stores.clock, &invocation.config)?,
         stores: stores.clone(),
         output: output.clone(),
         served: Vec::new(),
@@ -58,7 +57,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         }
     };
     let options = args.worker.options(&stores, invocation).await?;
-    let engine = Engine::for_worker(options.slots, Arc::clone(&stores.clock))?;
+    let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let executor = engine.executor(&stores).await?;
     bench.served.clone_from(&options.queues);
     output.note(format!("store: {}", invocation.config.broker));

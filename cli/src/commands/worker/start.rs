@@ -52,7 +52,7 @@ pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
     let signals = Signals::catch()?;
     let stores = invocation.open_stores(Lifetime::Shared).await?;
     let options = args.options(&stores, invocation).await?;
-    let engine = Engine::for_worker(options.slots, Arc::clone(&stores.clock))?;
+    let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let executor = engine.executor(&stores).await?;
     work(stores, executor, options, signals).await
 }
