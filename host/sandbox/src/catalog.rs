@@ -58,6 +58,12 @@ struct Source {
     size: u64,
 }
 
+impl Source {
+    fn module(&self) -> (Digest, Class) {
+        (self.digest, Class::of(&self.task.policy.limits))
+    }
+}
+
 impl Catalog {
     /// Follows the store's deployments from now on, as long as the catalog lives. Called inside a tokio runtime.
     pub fn new(sandbox: Arc<Sandbox>, store: Arc<dyn ModuleStore>) -> Arc<Self> {
@@ -115,8 +121,8 @@ impl Catalog {
     }
 
     async fn load(&self, source: &Source) -> Result<Loaded, ExecutorError> {
-        let class = Class::of(&source.task.policy.limits);
-        let loaded = self.modules.get(source.digest, class).await?;
+        let (digest, class) = source.module();
+        let loaded = self.modules.get(digest, class).await?;
         Ok(loaded.map(|module| {
             let program: Arc<dyn Program> = Arc::new(SandboxedTask {
                 task: source.task.clone(),
@@ -193,7 +199,9 @@ impl Executor for Catalog {
         for source in self.stale() {
             // A module that cannot be loaded is its attempts' failure, and no reason not to load the others.
             let loaded = self.load_active(&source).await;
-            refreshed = refreshed.and(loaded.map(drop));
+            if self.modules.rest(&source.module()).is_none() {
+                refreshed = refreshed.and(loaded.map(drop));
+            }
         }
         refreshed
     }

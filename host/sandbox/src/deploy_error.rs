@@ -186,6 +186,7 @@ impl DeployError {
     pub(crate) fn unloaded(unloaded: Unloaded) -> Self {
         match unloaded {
             Unloaded::Refused(error) => Self::Invalid(cause(&error)),
+            Unloaded::TooMuch(problem) => Self::Host(problem.into()),
             Unloaded::Fault(error) => Self::Host(cause(&error)),
         }
     }

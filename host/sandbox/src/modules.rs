@@ -18,19 +18,26 @@ use crate::sandbox::{Sandbox, Unloaded};
 /// How long a module that no active deployment has stays compiled: envelopes may be pinned to it.
 const IDLE_TIME: Duration = Duration::from_secs(600);
 
+/// How long a module that took too much of its compiler is left alone: every try costs as much again.
+const REST: Duration = Duration::from_secs(60);
+
 /// A module that was compiled, or that cannot be.
 pub(crate) type Loaded = Result<Arc<Module>, Failure>;
 
 type Key = (Digest, Class);
+type Cause = Box<dyn Error + Send + Sync>;
 
 struct Slot {
     cell: Arc<OnceCell<Loaded>>,
     last_used: Duration,
+    /// Until when nobody tries to compile it again, and why.
+    rest: Option<(Duration, String)>,
 }
 
 /// Why nothing was loaded; asked again, the answer may be another.
 enum NotYet {
     Missing,
+    TooMuch(String),
     Fault(ExecutorError),
 }
 
@@ -53,14 +60,39 @@ impl Modules {
 
     /// The module, compiled now if it was not before. An `Err` is a fault of the host or the store.
     pub(crate) async fn get(&self, digest: Digest, class: Class) -> Result<Loaded, ExecutorError> {
-        let cell = self.cell((digest, class));
+        let key = (digest, class);
+        if let Some(problem) = self.rest(&key) {
+            return Err(fault(digest, problem.into()));
+        }
+        let cell = self.cell(key);
         match cell.get_or_try_init(|| self.load(digest, class)).await {
             Ok(loaded) => Ok(loaded.clone()),
             Err(NotYet::Missing) => {
                 let message = format!("the store has no module {}", digest.short());
                 Ok(Err(unavailable(message)))
             }
+            Err(NotYet::TooMuch(problem)) => {
+                self.begin_rest(&key, &problem);
+                Err(fault(digest, problem.into()))
+            }
             Err(NotYet::Fault(error)) => Err(error),
+        }
+    }
+
+    /// Why nobody compiles this module for now, if so.
+    pub(crate) fn rest(&self, key: &Key) -> Option<String> {
+        let now = self.sandbox.clock().monotonic();
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let (until, problem) = slots.get(key)?.rest.as_ref()?;
+        (now < *until).then(|| problem.clone())
+    }
+
+    fn begin_rest(&self, key: &Key, problem: &str) {
+        tracing::error!(module = %key.0.short(), problem, "a module cannot be compiled on this machine");
+        let until = self.sandbox.clock().monotonic() + REST;
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get_mut(key) {
+            slot.rest = Some((until, problem.to_owned()));
         }
     }
 
@@ -70,16 +102,14 @@ impl Modules {
         let slot = slots.entry(key).or_insert_with(|| Slot {
             cell: Arc::default(),
             last_used: now,
+            rest: None,
         });
         slot.last_used = now;
         Arc::clone(&slot.cell)
     }
 
     async fn load(&self, digest: Digest, class: Class) -> Result<Loaded, NotYet> {
-        let fault = |cause: Box<dyn Error + Send + Sync>| {
-            let operation = format!("load the module {}", digest.short());
-            NotYet::Fault(ExecutorError::new(operation).because(cause))
-        };
+        let fault = |cause: Cause| NotYet::Fault(fault(digest, cause));
         if let Some(Ok(module)) = self.sandbox.load_kept(digest, class).await {
             return Ok(Ok(Arc::new(module)));
         }
@@ -92,6 +122,7 @@ impl Modules {
         }
         match self.sandbox.load(bytes, class).await {
             Ok(module) => Ok(Ok(Arc::new(module))),
+            Err(Unloaded::TooMuch(problem)) => Err(NotYet::TooMuch(problem)),
             Err(Unloaded::Fault(error)) => Err(fault(format!("{error:#}").into())),
             Err(Unloaded::Refused(error)) => {
                 let message = format!("the module {} cannot be loaded: {error:#}", digest.short());
@@ -108,6 +139,10 @@ impl Modules {
             active.contains(key) || now.saturating_sub(slot.last_used) < IDLE_TIME
         });
     }
+}
+
+fn fault(digest: Digest, cause: Cause) -> ExecutorError {
+    ExecutorError::new(format!("load the module {}", digest.short())).because(cause)
 }
 
 /// A task whose module cannot be run.

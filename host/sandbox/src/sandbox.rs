@@ -173,6 +173,8 @@ impl Sandbox {
 pub(crate) enum Unloaded {
     /// It can never be, on this version of the host.
     Refused(wasmtime::Error),
+    /// It took too much of its compiler: this machine is too small or too busy for it.
+    TooMuch(String),
     /// The host failed: another time it may be.
     Fault(wasmtime::Error),
 }
@@ -191,10 +193,7 @@ impl From<Uncompiled> for Unloaded {
         match uncompiled {
             Uncompiled::Invalid(error) => Self::Refused(error),
             Uncompiled::Fault(error) => Self::Fault(error),
-            // It was compiled when it was deployed: this machine is too small or too busy for it.
-            Uncompiled::Limit(_) | Uncompiled::Crashed(_) => {
-                Self::Fault(wasmtime::format_err!("{uncompiled}"))
-            }
+            Uncompiled::Limit(_) | Uncompiled::Crashed(_) => Self::TooMuch(uncompiled.to_string()),
         }
     }
 }

@@ -9,11 +9,12 @@ use bytes::Bytes;
 use common::hostile::running;
 use common::store::Shelf;
 use common::{Attempt, PATIENCE, block_on, guest, inspect, result, sandbox};
+use stem_core::clock::SystemClock;
 use stem_core::executor::{Executor, Program, Resolution};
 use stem_core::ids::Digest;
 use stem_core::names::TaskName;
 use stem_core::outcome::FailureKind;
-use stem_sandbox::{Catalog, Sandbox};
+use stem_sandbox::{Catalog, Compiler, Options, Sandbox};
 
 /// A store with `word-count` in it, and a catalog that follows it.
 struct Shop {
@@ -275,5 +276,28 @@ fn a_removed_deployment_runs_no_more() {
         shop.catalog.refresh().await.expect("refreshed");
         let (kind, _) = shop.refusal("word-count", None).await;
         assert_eq!(kind, FailureKind::UnknownTask);
+    });
+}
+
+/// S5: each try costs as much as the compiler's limits allow.
+#[test]
+fn a_module_that_cannot_be_compiled_here_is_left_alone_and_holds_up_no_other() {
+    block_on(async {
+        let mut options = Options::new(1, SystemClock::shared());
+        options.compiler = Compiler::child("/bin/false");
+        let (module, shelf) = (guest("word_count"), Shelf::new());
+        shelf.deploy(
+            "texts",
+            &module,
+            inspect(&sandbox(1), &module, &[]).await.tasks,
+        );
+        let broken = Sandbox::new(options).expect("a sandbox");
+        let catalog = Catalog::new(broken, Arc::clone(&shelf) as _);
+        let name = TaskName::new("word-count").expect("a good name");
+        for _ in 0..3 {
+            catalog.refresh().await.expect("the others are loaded");
+            assert!(catalog.resolve(&name, None).await.is_err());
+        }
+        assert_eq!(shelf.fetched.load(Ordering::SeqCst), 1);
     });
 }
