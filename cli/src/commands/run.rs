@@ -2,7 +2,6 @@
 //! fails.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
@@ -63,7 +62,7 @@ pub struct Args {
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let clock = SystemClock::shared();
-    let engine = Engine::for_inspection(Arc::clone(&clock))?;
+    let engine = Engine::for_inspection(&clock, &invocation.config)?;
     let module = module_file::read(&args.file)?;
     let task = args.inspect(&module, &engine, output).await?;
     let attempted = format!("run `{}`", task.name);

@@ -2,7 +2,6 @@
 //! only read.
 
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -40,7 +39,7 @@ pub async fn run(
     let ran_on = last.and_then(|last| last.module);
     let digest = ran_on.or(attempt.envelope.module);
     let (module, task) = find(stores, &letter.task, digest, &attempted).await?;
-    let engine = Engine::for_inspection(Arc::clone(&stores.clock))?;
+    let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
     let program = engine.program(&module, task, &attempted).await?;
     let output = &invocation.output;
     let told = attempt.run(&*program, &stores.clock, output).await?;
