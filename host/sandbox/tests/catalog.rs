@@ -25,8 +25,13 @@ struct Shop {
 
 impl Shop {
     async fn open() -> Self {
+        Self::running_on(sandbox(4)).await
+    }
+
+    /// With modules that are run in this sandbox, and were inspected in another.
+    async fn running_on(runner: Arc<Sandbox>) -> Self {
         let (sandbox, shelf) = (sandbox(4), Shelf::new());
-        let catalog = Catalog::new(Arc::clone(&sandbox), Arc::clone(&shelf) as _);
+        let catalog = Catalog::new(runner, Arc::clone(&shelf) as _);
         let shop = Self {
             sandbox,
             shelf,
@@ -167,11 +172,9 @@ fn a_module_that_was_read_badly_is_a_fault_of_the_host_and_read_again() {
         let task = TaskName::new("word-count").expect("a good name");
         let error = shop.catalog.resolve(&task, None).await.err();
         let error = error.expect("a fault of the host");
-        let cause = std::error::Error::source(&error).map(ToString::to_string);
-        assert_eq!(
-            cause.as_deref(),
-            Some("what was read is not what was deployed")
-        );
+        let cause = std::error::Error::source(&error).expect("a cause");
+        let altered = "what was read is not what was deployed";
+        assert_eq!(cause.to_string(), altered);
         shop.shelf.put(digest, module);
         shop.program("word-count", None).await;
     });
@@ -285,19 +288,13 @@ fn a_module_that_cannot_be_compiled_here_is_left_alone_and_holds_up_no_other() {
     block_on(async {
         let mut options = Options::new(1, SystemClock::shared());
         options.compiler = Compiler::child("/bin/false");
-        let (module, shelf) = (guest("word_count"), Shelf::new());
-        shelf.deploy(
-            "texts",
-            &module,
-            inspect(&sandbox(1), &module, &[]).await.tasks,
-        );
-        let broken = Sandbox::new(options).expect("a sandbox");
-        let catalog = Catalog::new(broken, Arc::clone(&shelf) as _);
+        let shop = Shop::running_on(Sandbox::new(options).expect("a sandbox")).await;
         let name = TaskName::new("word-count").expect("a good name");
         for _ in 0..3 {
-            catalog.refresh().await.expect("the others are loaded");
-            assert!(catalog.resolve(&name, None).await.is_err());
+            let refreshed = shop.catalog.refresh().await;
+            refreshed.expect("the others are loaded");
+            assert!(shop.catalog.resolve(&name, None).await.is_err());
         }
-        assert_eq!(shelf.fetched.load(Ordering::SeqCst), 1);
+        assert_eq!(shop.fetched(), 1);
     });
 }
