@@ -49,8 +49,9 @@ proptest! {
     /// S4, M1
     #[test]
     fn a_component_with_flipped_bits_is_refused_or_works(flips in prop::collection::vec((any::<Index>(), 0..8_u8), 1..4)) {
+        let neighbour = Arc::clone(&NEIGHBOUR);
         block_on(async { try_out(&flipped(&flips)).await });
-        let served = block_on(async { Attempt::json("{}").run(&NEIGHBOUR).await });
+        let served = block_on(async { Attempt::json("{}").run(&neighbour).await });
         prop_assert_eq!(result(&served), "ok");
     }
 
