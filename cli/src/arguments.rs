@@ -133,6 +133,14 @@ pub fn header(text: &str) -> Result<(HeaderName, String), String> {
     Ok((name, value.to_owned()))
 }
 
+/// Reads `K=V`.
+pub fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err(format!("`{text}` is no pair: write KEY=VALUE")),
+    }
+}
+
 /// Reads RFC 3339.
 pub fn time(text: &str) -> Result<Timestamp, String> {
     Timestamp::parse(text)

@@ -154,6 +154,7 @@ pub fn listed(counts: &BTreeMap<TaskName, u64>) -> String {
 mod tests {
     use super::*;
     use stem_core::clock::Timestamp;
+    use stem_core::grants::Grants;
     use stem_core::ids::Digest;
     use stem_core::names::DeploymentName;
 
@@ -166,6 +167,7 @@ mod tests {
             deployed_at: Timestamp::default(),
             is_active: version == 2,
             tasks: Vec::new(),
+            grants: Grants::default(),
         }
     }
 

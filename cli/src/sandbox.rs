@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use stem_core::clock::Clock;
 use stem_core::executor::{Executor, Program};
+use stem_core::grants::Grants;
 use stem_core::module_store::DeployedTask;
 use stem_core::stores::Stores;
 use stem_sandbox::{Allocation, Catalog, Compiler, Options, Sandbox};
@@ -61,10 +62,10 @@ impl Engine {
     pub async fn program(
         &self,
         module: &Bytes,
-        task: DeployedTask,
+        (task, grants): (DeployedTask, &Grants),
         attempted: &str,
     ) -> Result<Arc<dyn Program>> {
-        let program = self.0.program(module, task).await;
+        let program = self.0.program(module, task, grants).await;
         program.map_err(|error| Failure::refused(attempted, chain(&error)).into())
     }
 

@@ -11,7 +11,8 @@ use stem_core::module_store::{Activated, Activation, Deployment};
 use stem_core::names::{DeploymentName, TaskName};
 use stem_core::stores::Stores;
 
-use super::module::{DeploymentView, show_policies, task_value};
+use super::grants::GrantFlags;
+use super::module::{DeploymentView, show_grants, show_policies, task_value};
 use crate::deployed;
 use crate::errors::Failure;
 use crate::invocation::Invocation;
@@ -34,6 +35,8 @@ pub struct Args {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    grants: GrantFlags,
     /// Take tasks over from other deployments, and drop tasks that envelopes wait for
     #[arg(long)]
     force: bool,
@@ -85,7 +88,9 @@ impl Limits {
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let module = module_file::read(&args.file)?;
-    let policy = module_file::policy(&args.file, args.policy.as_deref(), args.limits.settings())?;
+    let mut policy =
+        module_file::policy(&args.file, args.policy.as_deref(), args.limits.settings())?;
+    policy.overrides.grant(args.grants.grants());
     let stores = invocation.open_stores(Lifetime::Shared).await?;
     let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
     let candidate = Candidate {
@@ -174,6 +179,7 @@ impl Checked {
                 && one.name == self.name
                 && one.digest == self.inspected.digest
                 && one.tasks == self.inspected.tasks
+                && one.grants == self.inspected.grants
         };
         Ok(deployments.into_iter().find(is_same))
     }
@@ -184,6 +190,7 @@ impl Checked {
             name: self.name.clone(),
             module: self.candidate.module.clone(),
             tasks: self.inspected.tasks.clone(),
+            grants: self.inspected.grants.clone(),
             moves_tasks: self.candidate.is_forced,
         };
         match stores.modules.activate(&activation).await? {
@@ -192,7 +199,7 @@ impl Checked {
                     .control
                     .broadcast(&Command::DeploymentsChanged)
                     .await?;
-                Ok(deployment)
+                Ok(*deployment)
             }
             Activated::TaskTaken { task, owner } => Err(self.taken(&task, &owner)),
         }
@@ -255,6 +262,7 @@ impl Checked {
                 "digest": self.inspected.digest,
                 "size_bytes": self.candidate.module.len(),
                 "tasks": self.policies(args),
+                "grants": self.inspected.grants,
                 "warnings": self.inspected.warnings,
                 "policy_file": self.candidate.policy.file,
                 "dry_run": true,
@@ -270,7 +278,10 @@ impl Checked {
 
     fn show_policies(&self, args: &Args, output: &Output) -> Result<()> {
         match args.verbose {
-            true => show_policies(&self.inspected.tasks, output),
+            true => {
+                show_grants(&self.inspected.grants, output)?;
+                show_policies(&self.inspected.tasks, output)
+            }
             false => Ok(()),
         }
     }
@@ -288,6 +299,7 @@ fn show(deployment: &Deployment, checked: &Checked, args: &Args, output: &Output
     if output.is_json {
         let mut view = serde_json::to_value(DeploymentView::new(deployment))?;
         view["tasks"] = checked.policies(args);
+        view["grants"] = json!(deployment.grants);
         view["warnings"] = json!(checked.inspected.warnings);
         view["policy_file"] = json!(checked.candidate.policy.file);
         return output.json(&view);

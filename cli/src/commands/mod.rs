@@ -7,6 +7,7 @@ pub mod deploy;
 pub mod dev;
 pub mod dlq;
 pub mod enqueue;
+mod grants;
 pub mod module;
 pub mod new;
 pub mod queue;

@@ -7,6 +7,7 @@ use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::Value;
 use stem_core::control::Command;
+use stem_core::grants::Grants;
 use stem_core::module_store::{DeployedTask, Deployment};
 use stem_core::names::TaskName;
 use stem_core::stores::Stores;
@@ -121,6 +122,7 @@ fn show(deployment: &Deployment, output: &Output) -> Result<()> {
         let mut view = serde_json::to_value(DeploymentView::new(deployment))?;
         let tasks = deployment.tasks.iter().map(task_value);
         view["tasks"] = tasks.collect();
+        view["grants"] = serde_json::to_value(&deployment.grants)?;
         return output.json(&view);
     }
     output.details([
@@ -136,7 +138,32 @@ fn show(deployment: &Deployment, output: &Output) -> Result<()> {
         ("size", Cell::new(size(deployment.size_bytes))),
         ("deployed", Cell::new(deployment.deployed_at)),
     ])?;
+    show_grants(&deployment.grants, output)?;
     show_policies(&deployment.tasks, output)
+}
+
+/// What a module is given, where it is given anything.
+pub fn show_grants(grants: &Grants, output: &Output) -> Result<()> {
+    if *grants == Grants::default() {
+        return Ok(());
+    }
+    output.line("\ngrants")?;
+    let granted = serde_json::to_value(grants)?;
+    let granted = granted.as_object().into_iter().flatten();
+    output.details(granted.map(|(key, value)| (key.as_str(), Cell::new(grant_text(value)))))
+}
+
+/// A grant in the words of `stem.toml`, one a line.
+fn grant_text(value: &Value) -> String {
+    match value {
+        Value::Array(items) => items.iter().map(grant_text).collect::<Vec<_>>().join("\n"),
+        Value::Object(pairs) => {
+            let line = |(key, value)| format!("{key} = {}", grant_text(value).replace('\n', ", "));
+            pairs.iter().map(line).collect::<Vec<_>>().join("\n")
+        }
+        Value::String(text) => harmless(text).to_string(),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string(),
+    }
 }
 
 /// The effective policy of each task.

@@ -8,12 +8,14 @@ use bytes::Bytes;
 use stem_core::client;
 use stem_core::clock::{SystemClock, Timestamp};
 use stem_core::envelope::Envelope;
+use stem_core::grants::Grants;
 use stem_core::module_store::DeployedTask;
 use stem_core::names::{HeaderName, TaskName, nearest};
 use stem_core::payload::{Payload, StoredPayload};
 
 use super::deploy::Limits;
 use super::enqueue::payload::{self, Given};
+use super::grants::GrantFlags;
 use crate::arguments;
 use crate::config::Config;
 use crate::errors::Failure;
@@ -50,6 +52,8 @@ pub struct Args {
     policy: Option<PathBuf>,
     #[command(flatten)]
     limits: Limits,
+    #[command(flatten)]
+    grants: GrantFlags,
     /// Run without asking whether the payload fits the task
     #[arg(long)]
     unchecked: bool,
@@ -64,10 +68,10 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let clock = SystemClock::shared();
     let engine = Engine::for_inspection(&clock, &invocation.config)?;
     let module = module_file::read(&args.file)?;
-    let task = args.inspect(&module, &engine, output).await?;
+    let (task, grants) = args.inspect(&module, &engine, output).await?;
     let attempted = format!("run `{}`", task.name);
     let attempt = args.attempt(&task, &invocation.config, clock.now())?;
-    let program = engine.program(&module, task, &attempted).await?;
+    let program = engine.program(&module, (task, &grants), &attempted).await?;
     let told = attempt.run(&*program, &clock, output).await?;
     told.tell(&attempted, args.output.as_deref(), output)
 }
@@ -79,16 +83,18 @@ impl Args {
         module: &Bytes,
         engine: &Engine,
         output: &Output,
-    ) -> Result<DeployedTask> {
+    ) -> Result<(DeployedTask, Grants)> {
         let attempted = format!("run `{}`", self.file.display());
         let settings = self.limits.settings();
-        let policy = module_file::policy(&self.file, self.policy.as_deref(), settings)?;
+        let mut policy = module_file::policy(&self.file, self.policy.as_deref(), settings)?;
+        policy.overrides.grant(self.grants.grants());
         let spinner = progress::spinner("checking the module");
         let inspected = engine.inspect(module, &policy.overrides, &attempted).await;
         spinner.finish_and_clear();
         let inspected = inspected?;
         policy.warn(&inspected, output);
-        self.choose(inspected.tasks, &attempted)
+        let grants = inspected.grants;
+        Ok((self.choose(inspected.tasks, &attempted)?, grants))
     }
 
     /// The attempt of an envelope that is made for it.

@@ -5,6 +5,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use crate::clock::Timestamp;
+use crate::grants::Grants;
 use crate::ids::Digest;
 use crate::names::{DeploymentName, TaskName};
 use crate::policy::TaskPolicy;
@@ -39,6 +40,8 @@ pub struct Activation {
     pub module: Bytes,
     /// Its tasks with their policies in force.
     pub tasks: Vec<DeployedTask>,
+    /// What the module is given.
+    pub grants: Grants,
     /// Whether tasks of other deployments are taken over.
     pub moves_tasks: bool,
 }
@@ -47,7 +50,7 @@ pub struct Activation {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Activated {
     /// It is active.
-    Done(Deployment),
+    Done(Box<Deployment>),
     /// Nothing has changed: the task belongs to another deployment.
     TaskTaken {
         /// The task.
@@ -74,6 +77,9 @@ pub struct Deployment {
     pub is_active: bool,
     /// Its tasks.
     pub tasks: Vec<DeployedTask>,
+    /// What its module is given.
+    #[serde(default)]
+    pub grants: Grants,
 }
 
 /// A task of a deployment, with its policy in force.

@@ -85,11 +85,12 @@ impl Modules {
             deployed_at: now,
             is_active: true,
             tasks: activation.tasks.clone(),
+            grants: activation.grants.clone(),
         };
         line.versions.insert(line.newest, deployment.clone());
         self.bytes.insert(digest, activation.module.clone());
         self.revision += 1;
-        Activated::Done(deployment)
+        Activated::Done(Box::new(deployment))
     }
 
     /// A task that the activation has and another deployment owns.

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use stem_core::executor::{Executor, ExecutorError, Program, Resolution};
+use stem_core::grants::Grants;
 use stem_core::ids::Digest;
 use stem_core::module_store::{DeployedTask, Deployment, ModuleStore};
 use stem_core::names::{TaskName, nearest};
@@ -17,6 +18,7 @@ use stem_core::store_error::StoreError;
 use tokio::task::JoinSet;
 
 use crate::engine::Class;
+use crate::grants::Granted;
 use crate::modules::{Modules, unavailable};
 use crate::program::SandboxedTask;
 use crate::sandbox::Sandbox;
@@ -55,6 +57,7 @@ struct Ready {
 struct Source {
     digest: Digest,
     task: DeployedTask,
+    grants: Grants,
     size: u64,
 }
 
@@ -128,6 +131,7 @@ impl Catalog {
                 task: source.task.clone(),
                 digest: source.digest,
                 module,
+                granted: Granted::new(source.grants.clone(), self.modules.sandbox.secrets()),
                 clock: Arc::clone(self.modules.sandbox.clock()),
             });
             program
@@ -228,6 +232,7 @@ fn source(deployment: &Deployment, task: &DeployedTask) -> Source {
     Source {
         digest: deployment.digest,
         task: task.clone(),
+        grants: deployment.grants.clone(),
         size: deployment.size_bytes,
     }
 }

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use stem_core::executor::{AttemptContext, CheckpointError, StopReason};
+use stem_core::grants::Grants;
 use stem_core::payload::Payload;
 use stem_core::record::LogLevel;
 use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::stem::task::{context, log, types};
+use crate::grants::Granted;
 use crate::limits::{MemoryMeter, held};
 use crate::log::{Log, Stream, cut, escape};
 use crate::output::Output;
@@ -22,27 +24,31 @@ pub(crate) struct Guest {
     pub(crate) memory: MemoryMeter,
     pub(crate) watch: Arc<Watch>,
     pub(crate) log: Arc<Mutex<Log>>,
-    context: Arc<dyn AttemptContext>,
-    resources: ResourceTable,
+    pub(crate) granted: Arc<Granted>,
+    pub(crate) context: Arc<dyn AttemptContext>,
+    pub(crate) resources: ResourceTable,
     /// Made at its first use: seeding its generators would be a good part of what a small task costs.
     wasi: Option<WasiCtx>,
 }
 
+/// What ties a guest to its attempt.
+pub(crate) struct Ties {
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) context: Arc<dyn AttemptContext>,
+    pub(crate) granted: Arc<Granted>,
+}
+
 impl Guest {
     /// A guest that has done nothing yet.
-    pub(crate) fn new(
-        memory: MemoryMeter,
-        watch: Arc<Watch>,
-        log: Log,
-        context: Arc<dyn AttemptContext>,
-    ) -> Self {
+    pub(crate) fn new(memory: MemoryMeter, log: Log, ties: Ties) -> Self {
         let mut resources = ResourceTable::new();
         resources.set_max_capacity(held::RESOURCES);
         Self {
             memory,
-            watch,
+            watch: ties.watch,
             log: Arc::new(Mutex::new(log)),
-            context,
+            granted: ties.granted,
+            context: ties.context,
             resources,
             wasi: None,
         }
@@ -64,19 +70,23 @@ impl Guest {
 impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         WasiCtxView {
-            ctx: self.wasi.get_or_insert_with(|| empty_wasi(&self.log)),
+            ctx: self
+                .wasi
+                .get_or_insert_with(|| wasi(&self.log, &self.granted.grants)),
             table: &mut self.resources,
         }
     }
 }
 
-/// No environment, no arguments, no files, no network; the two output streams go into the log.
-fn empty_wasi(log: &Arc<Mutex<Log>>) -> WasiCtx {
+/// No arguments, no files, no network, and of the environment what was granted; the two output streams go into the log.
+fn wasi(log: &Arc<Mutex<Log>>, grants: &Grants) -> WasiCtx {
     let output = |stream| Output {
         stream,
         log: Arc::clone(log),
     };
+    let environment: Vec<_> = grants.environment.iter().collect();
     WasiCtx::builder()
+        .envs(&environment)
         .stdout(output(Stream::Stdout))
         .stderr(output(Stream::Stderr))
         .max_random_size(held::RANDOM_BYTES)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use stem_core::grants::Grants;
 use stem_core::ids::Digest;
 use stem_core::module_store::DeployedTask;
 use stem_core::names::DeploymentName;
@@ -36,6 +37,8 @@ pub struct Inspected {
     pub digest: Digest,
     /// Its tasks, with the policies that will be in force.
     pub tasks: Vec<DeployedTask>,
+    /// What it is given.
+    pub grants: Grants,
     /// What the operator should know, and may accept.
     pub warnings: Vec<String>,
 }
@@ -51,7 +54,7 @@ impl Sandbox {
         check_file(module)?;
         let component = self.compile(module.clone(), Class::Unmetered).await?;
         check_exports(&component)?;
-        check_imports(&component)?;
+        check_imports(&component, overrides.grants())?;
         let linked = self.link(&component).map_err(DeployError::mismatch)?;
         let described_with = memory_to_describe_with(overrides);
         let needed = check_size(&component, described_with)?;
@@ -67,6 +70,7 @@ impl Sandbox {
             digest: Digest::of(module),
             warnings: tasks.iter().flat_map(warnings).collect(),
             tasks,
+            grants: overrides.grants().clone(),
         })
     }
 }
@@ -111,16 +115,16 @@ fn check_exports(component: &Component) -> Result<(), DeployError> {
     }
 }
 
-fn check_imports(component: &Component) -> Result<(), DeployError> {
+fn check_imports(component: &Component, grants: &Grants) -> Result<(), DeployError> {
     let ty = component.component_type();
     let names: Vec<&str> = ty
         .imports(component.engine())
         .map(|(name, _)| name)
         .collect();
     let all = |kind: Import| {
-        let found = names.iter().filter(|name| imports::kind(name) == kind);
-        let found: Vec<String> = found.map(|name| format!("`{name}`")).collect();
-        (!found.is_empty()).then(|| found.join(", "))
+        let is_one = |name: &&&str| imports::kind(name) == kind;
+        let found = imports::listed(names.iter().filter(is_one).copied());
+        (!found.is_empty()).then_some(found)
     };
     if let Some(imports) = all(Import::Unknown) {
         return Err(DeployError::UnknownImports(imports));
@@ -128,8 +132,8 @@ fn check_imports(component: &Component) -> Result<(), DeployError> {
     if let Some(imports) = all(Import::OtherVersion) {
         return Err(DeployError::OtherVersions(imports));
     }
-    match all(Import::ToBeGranted) {
-        Some(imports) => Err(DeployError::NotGranted(imports)),
+    match imports::refuse(&names, grants) {
+        Some((imports, remedy)) => Err(DeployError::NotGranted { imports, remedy }),
         None => Ok(()),
     }
 }

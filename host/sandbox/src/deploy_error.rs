@@ -76,10 +76,13 @@ pub enum DeployError {
     )]
     OtherVersions(String),
     /// They must be granted.
-    #[error(
-        "the module imports {0}, which is not granted, and this version has no way to grant it: build it without"
-    )]
-    NotGranted(String),
+    #[error("the module imports {imports}, which is not granted: {remedy}")]
+    NotGranted {
+        /// What is at fault.
+        imports: String,
+        /// What would allow it.
+        remedy: String,
+    },
     /// An interface in another shape than its name and version say.
     #[error(
         "the module uses an interface in a shape that this host does not know: build it with the matching guest SDK"

@@ -15,9 +15,10 @@ use stem_core::units::ByteSize;
 use tokio::sync::watch;
 
 use crate::bindings::stem::task::types;
-use crate::context::Guest;
+use crate::context::{Guest, Ties};
 use crate::deploy_error::DeployError;
 use crate::fate;
+use crate::grants::Granted;
 use crate::instance::Instance;
 use crate::limits::MemoryMeter;
 use crate::log::Log;
@@ -46,7 +47,12 @@ pub(crate) async fn describe(
     let name = TaskName::new("describe").expect("a good name");
     let log = Log::new(EnvelopeId::new(), name, limits.log);
     let memory = MemoryMeter::new(limits.memory);
-    let guest = Guest::new(memory, Arc::clone(&watch), log, Arc::new(NoAttempt));
+    let ties = Ties {
+        watch: Arc::clone(&watch),
+        context: Arc::new(NoAttempt),
+        granted: Granted::nothing(),
+    };
+    let guest = Guest::new(memory, log, ties);
     let mut instance = Instance::new(module, guest, &limits).map_err(host)?;
     let returned = instance.call(module, &module.describe, ()).await;
     let remains = instance.finish();

@@ -15,6 +15,7 @@ mod deploy_error;
 mod describe;
 mod engine;
 mod fate;
+mod grants;
 mod imports;
 mod instance;
 mod limits;

@@ -1,16 +1,18 @@
 //! What an operator says about a module's tasks: `stem.toml` beside the module, and flags; flags win (M4).
 
+use stem_core::grants::Grants;
 use stem_core::names::{DeploymentName, NameError, TaskName, nearest};
 use stem_core::policy::{PolicyError, TaskPolicy};
 use toml::{Table, Value};
 
 /// The tables and keys at the top of `stem.toml`.
-const TOP: [&str; 3] = ["name", "defaults", "tasks"];
+const TOP: [&str; 4] = ["name", "defaults", "tasks", "grants"];
 
 /// An operator's settings for one module.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     name: Option<DeploymentName>,
+    grants: Grants,
     file: Vec<Setting>,
     flags: Vec<Setting>,
 }
@@ -30,7 +32,7 @@ pub enum OverridesError {
     #[error("the policy is no TOML")]
     Syntax(#[source] toml::de::Error),
     /// There is no such table or key at the top.
-    #[error("unknown key `{key}`{}; the policy has `name`, `[defaults]` and `[tasks.NAME]`", hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("unknown key `{key}`{}; the policy has `name`, `[defaults]`, `[tasks.NAME]` and `[grants]`", hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     UnknownKey {
         /// What was given.
         key: String,
@@ -50,6 +52,9 @@ pub enum OverridesError {
         /// What it has to be.
         wanted: &'static str,
     },
+    /// A grant that nobody knows, or that is written wrongly.
+    #[error("in [grants]: {0}")]
+    Grants(String),
     /// No setting has this name, or the value does not fit.
     #[error("in {place}: {problem}")]
     Setting {
@@ -70,6 +75,7 @@ impl Overrides {
                 "name" => overrides.name = Some(name(&value)?),
                 "defaults" => overrides.read("[defaults]", None, &value)?,
                 "tasks" => overrides.read_tasks(&value)?,
+                "grants" => overrides.grants = grants(value)?,
                 unknown => {
                     return Err(OverridesError::UnknownKey {
                         key: unknown.to_owned(),
@@ -91,6 +97,16 @@ impl Overrides {
         check("the flags", &setting)?;
         self.flags.push(setting);
         Ok(())
+    }
+
+    /// Adds what flags grant: it goes before what the file grants.
+    pub fn grant(&mut self, flags: Grants) {
+        self.grants.add(flags);
+    }
+
+    /// What the module is given.
+    pub fn grants(&self) -> &Grants {
+        &self.grants
     }
 
     /// The deployment's name, where the file gives one.
@@ -172,6 +188,25 @@ fn check(place: &str, setting: &Setting) -> Result<(), OverridesError> {
 
 fn find(words: &[&'static str], wanted: &str) -> Option<&'static str> {
     words.iter().copied().find(|word| *word == wanted)
+}
+
+fn grants(value: Value) -> Result<Grants, OverridesError> {
+    let keys = table("[grants]", &value)?.keys();
+    if let Some(unknown) = keys
+        .into_iter()
+        .find(|key| !Grants::KEYS.contains(&key.as_str()))
+    {
+        let hint = nearest(unknown, Grants::KEYS).map(|near| format!("; did you mean `{near}`?"));
+        let keys = Grants::KEYS.join(", ");
+        let hint = hint.unwrap_or_else(|| format!(": it has {keys}"));
+        return Err(OverridesError::Grants(format!(
+            "unknown key `{unknown}`{hint}"
+        )));
+    }
+    let read = value.try_into();
+    read.map_err(|error: toml::de::Error| {
+        OverridesError::Grants(error.to_string().trim().replace('\n', " "))
+    })
 }
 
 fn name(value: &Value) -> Result<DeploymentName, OverridesError> {
@@ -277,6 +312,16 @@ mod tests {
         assert_eq!(
             refused("defaults = 3"),
             "`[defaults]` is integer: write a table such as [tasks.word-count]"
+        );
+        let grant = refused("[grants]\nhtpp = []\n");
+        assert_eq!(
+            grant,
+            "in [grants]: unknown key `htpp`; did you mean `http`?"
+        );
+        let grant = refused("[grants]\nhttp = 3\n");
+        assert!(
+            grant.contains("in [grants]: invalid type: integer `3`"),
+            "{grant}"
         );
         assert_eq!(refused("name = \"a b\""), "bad name in the policy");
         assert_eq!(refused("name = "), "the policy is no TOML");

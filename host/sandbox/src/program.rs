@@ -6,15 +6,18 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use stem_core::clock::{Clock, in_millis};
 use stem_core::executor::{AttemptFacts, Execution, ExecutorError, Program, Run};
+use stem_core::grants::Grants;
 use stem_core::ids::Digest;
 use stem_core::module_store::DeployedTask;
+use stem_core::outcome::Outcome;
 use stem_core::policy::Limits;
 
 use crate::bindings::by_reference;
-use crate::context::Guest;
+use crate::context::{Guest, Ties};
 use crate::deploy_error::DeployError;
 use crate::engine::Class;
 use crate::fate::{Returned, outcome};
+use crate::grants::Granted;
 use crate::instance::Instance;
 use crate::limits::MemoryMeter;
 use crate::log::Log;
@@ -27,6 +30,7 @@ pub(crate) struct SandboxedTask {
     pub(crate) task: DeployedTask,
     pub(crate) digest: Digest,
     pub(crate) module: Arc<Module>,
+    pub(crate) granted: Arc<Granted>,
     pub(crate) clock: Arc<dyn Clock>,
 }
 
@@ -44,6 +48,9 @@ impl Program for SandboxedTask {
         if run.limits.fuel.is_some() && self.module.class != Class::Fuel {
             let problem = "the attempt has a fuel limit, and its deployment counts no fuel";
             return Err(ExecutorError::new(problem));
+        }
+        if let Some(refusal) = self.granted.refusal() {
+            return Ok(Execution::ended(Outcome::Failed(refusal)));
         }
         let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
         let mut instance = self.equip(&run, &watch)?;
@@ -64,6 +71,7 @@ impl Sandbox {
         self: &Arc<Self>,
         module: &Bytes,
         task: DeployedTask,
+        grants: &Grants,
     ) -> Result<Arc<dyn Program>, DeployError> {
         let class = Class::of(&task.policy.limits);
         let loaded = self.load(module.clone(), class).await;
@@ -71,6 +79,7 @@ impl Sandbox {
             task,
             digest: Digest::of(module),
             module: Arc::new(loaded.map_err(DeployError::unloaded)?),
+            granted: Granted::new(grants.clone(), self.secrets()),
             clock: Arc::clone(self.clock()),
         }))
     }
@@ -81,7 +90,12 @@ impl SandboxedTask {
         let Run { facts, limits, .. } = run;
         let log = Log::new(facts.id, facts.task.clone(), limits.log);
         let memory = MemoryMeter::new(limits.memory);
-        let guest = Guest::new(memory, Arc::clone(watch), log, Arc::clone(&run.context));
+        let ties = Ties {
+            watch: Arc::clone(watch),
+            context: Arc::clone(&run.context),
+            granted: Arc::clone(&self.granted),
+        };
+        let guest = Guest::new(memory, log, ties);
         Instance::new(&self.module, guest, limits)
             .map_err(|error| ExecutorError::new("prepare a sandbox").because(format!("{error:#}")))
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use stem_core::clock::Clock;
 use stem_core::ids::Digest;
+use stem_core::secrets::{NoSecrets, Secrets};
 use wasmtime::component::Component;
 
 use crate::cache::CacheOptions;
@@ -28,6 +29,8 @@ pub struct Options {
     pub compiler: Compiler,
     /// Where compiled code is kept, if anywhere.
     pub cache: Option<CacheOptions>,
+    /// Where the values of granted secrets come from.
+    pub secrets: Arc<dyn Secrets>,
 }
 
 impl Options {
@@ -39,6 +42,7 @@ impl Options {
             clock,
             compiler: Compiler::Here,
             cache: None,
+            secrets: Arc::new(NoSecrets),
         }
     }
 }
@@ -87,6 +91,10 @@ impl Sandbox {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.options.clock
+    }
+
+    pub(crate) fn secrets(&self) -> &Arc<dyn Secrets> {
+        &self.options.secrets
     }
 
     fn machine(&self, class: Class) -> wasmtime::Result<Arc<Machine>> {

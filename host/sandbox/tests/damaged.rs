@@ -36,7 +36,7 @@ async fn try_out(module: &Bytes) {
     };
     let task = inspected.tasks[0].clone();
     let program = SANDBOX
-        .program(module, task)
+        .program(module, task, &inspected.grants)
         .await
         .expect("it was inspected");
     let ended = Attempt::json("{}").try_run(&program).await;

@@ -61,7 +61,9 @@ fn a_start_function_that_loops_is_ended_at_its_hard_limit() {
         // No such module can be deployed, since it cannot be described: another one lends its task.
         let sandbox = sandbox(2);
         let lent = inspect(&sandbox, &Hostile::default().component(), &[HARD]).await;
-        let program = sandbox.program(&module, lent.tasks[0].clone()).await;
+        let program = sandbox
+            .program(&module, lent.tasks[0].clone(), &lent.grants)
+            .await;
         Attempt::json("{}")
             .run(&program.expect("it compiles"))
             .await

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use rusqlite::{Connection, OptionalExtension, Row};
 use stem_core::clock::Timestamp;
+use stem_core::grants::Grants;
 use stem_core::ids::Digest;
 use stem_core::module_store::{Activated, Activation, DeployedTask, Deployment, ModuleStore};
 use stem_core::names::{DeploymentName, TaskName};
@@ -17,7 +18,8 @@ use crate::rows::{self, millis, time};
 use crate::store::Store;
 use crate::writer::Step;
 
-const COLUMNS: &str = "SELECT name, version, digest, size_bytes, deployed_at, is_active, tasks
+const COLUMNS: &str =
+    "SELECT name, version, digest, size_bytes, deployed_at, is_active, tasks, grants
     FROM deployments WHERE namespace = ?1";
 
 #[async_trait]
@@ -91,10 +93,11 @@ fn activate(step: &Step<'_>, activation: &Activation, digest: Digest) -> Stepped
         deployed_at: step.now,
         is_active: true,
         tasks: activation.tasks.clone(),
+        grants: activation.grants.clone(),
     };
     store(step, &deployment, &activation.module)?;
     changed(step)?;
-    Ok(Activated::Done(deployment))
+    Ok(Activated::Done(Box::new(deployment)))
 }
 
 /// Other active deployments that have one of the activation's tasks, each with the first such task.
@@ -140,8 +143,8 @@ fn store(step: &Step<'_>, deployment: &Deployment, module: &Bytes) -> Stepped<()
         ON CONFLICT DO NOTHING";
     const RETIRE: &str = "UPDATE deployments SET is_active = 0 WHERE namespace = ?1 AND name = ?2";
     const ADD: &str = "INSERT INTO deployments
-        (namespace, name, version, digest, size_bytes, deployed_at, is_active, tasks)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7)";
+        (namespace, name, version, digest, size_bytes, deployed_at, is_active, tasks, grants)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, ?7, ?8)";
     let name = deployment.name.as_str();
     let digest = deployment.digest.as_bytes();
     step.execute(KEEP, (step.namespace, digest, &module[..]))?;
@@ -154,6 +157,7 @@ fn store(step: &Step<'_>, deployment: &Deployment, module: &Bytes) -> Stepped<()
         rows::count(module.len()),
         millis(deployment.deployed_at),
         rows::encode(&deployment.tasks)?,
+        rows::encode(&deployment.grants)?,
     );
     step.execute(ADD, params)?;
     Ok(())
@@ -192,6 +196,8 @@ fn deployments(connection: &Connection, sql: &str, namespace: i64) -> Stepped<Ve
 fn deployment(row: &Row<'_>) -> Stepped<Deployment> {
     let deployed_at: Timestamp = time(row.get(4)?);
     let tasks = row.get_ref(6)?.as_blob().map_err(rusqlite::Error::from)?;
+    let grants = row.get_ref(7)?.as_blob_or_null();
+    let grants = grants.map_err(rusqlite::Error::from)?;
     Ok(Deployment {
         name: rows::name(row, 0, |text| DeploymentName::new(text))?,
         version: row.get(1)?,
@@ -200,5 +206,9 @@ fn deployment(row: &Row<'_>) -> Stepped<Deployment> {
         deployed_at,
         is_active: row.get(5)?,
         tasks: rows::decode("the tasks of a deployment", tasks)?,
+        grants: match grants {
+            Some(grants) => rows::decode("the grants of a deployment", grants)?,
+            None => Grants::default(),
+        },
     })
 }

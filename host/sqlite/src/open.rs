@@ -12,11 +12,12 @@ use crate::checkpoint;
 use crate::problem::{Problem, Stepped};
 use crate::store::Synchronous;
 
+/// What makes each layout from the one before it: an empty file takes all of them.
+const LAYOUTS: [&str; 2] = [include_str!("schema/v1.sql"), include_str!("schema/v2.sql")];
 /// The layout that this build writes: `PRAGMA user_version`.
-pub(crate) const SCHEMA_VERSION: i64 = 1;
+pub(crate) const SCHEMA_VERSION: i64 = LAYOUTS.len() as i64;
 /// Marks the file as ours, in `PRAGMA application_id`: "Stem".
 const APPLICATION_ID: i64 = 0x5374_656d;
-const SCHEMA: &str = include_str!("schema/v1.sql");
 
 /// Behind the turnstile nobody of ours waits for SQLite's own lock; another program may hold it.
 const BUSY: Duration = Duration::from_secs(30);
@@ -27,13 +28,15 @@ const LOG_BYTES: i64 = checkpoint::LONGEST as i64 * 4_096;
 /// KiB of pages that a connection keeps in memory. A commit may look at all of them, and the system keeps the rest.
 const CACHE_KIB: i64 = 4_096;
 
-/// The connection that writes; makes the schema where the file is empty. The caller has the turn to write.
+/// The connection that writes; makes the layout where the file is empty or of an older build. The caller has the turn
+/// to write.
 pub(crate) fn writer(path: &Path, synchronous: Synchronous) -> Stepped<Connection> {
     let connection = connect(path)?;
-    let found = application(&connection)?;
-    if found == Application::None {
-        create(&connection)?;
-    }
+    let found = match application(&connection)? {
+        Application::None => 0,
+        Application::Ours => version(&connection)?,
+    };
+    migrate(&connection, found)?;
     check_version(&connection)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", synchronous.pragma())?;
@@ -57,9 +60,7 @@ pub(crate) fn reader(path: &Path) -> Stepped<Connection> {
 
 /// Refuses a database of another format: also one that another build has changed while it was open.
 pub(crate) fn check_version(connection: &Connection) -> Stepped<()> {
-    let found: i64 = connection
-        .prepare_cached("PRAGMA user_version")?
-        .query_row([], |row| row.get(0))?;
+    let found = version(connection)?;
     if found == SCHEMA_VERSION {
         return Ok(());
     }
@@ -127,10 +128,21 @@ fn application(connection: &Connection) -> Stepped<Application> {
     }
 }
 
-fn create(connection: &Connection) -> Stepped<()> {
+fn version(connection: &Connection) -> Stepped<i64> {
+    let mut version = connection.prepare_cached("PRAGMA user_version")?;
+    Ok(version.query_row([], |row| row.get(0))?)
+}
+
+/// Brings an older layout up to this build's, in one step; an older build that has the file open is refused from then on.
+fn migrate(connection: &Connection, found: i64) -> Stepped<()> {
+    let known = usize::try_from(found).unwrap_or(usize::MAX);
+    let Some(missing) = LAYOUTS.get(known..).filter(|layouts| !layouts.is_empty()) else {
+        return Ok(());
+    };
     connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {SCHEMA} \
-         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT"
+        "BEGIN IMMEDIATE; {} \
+         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT",
+        missing.concat()
     ))?;
     Ok(())
 }

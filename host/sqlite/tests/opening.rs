@@ -10,6 +10,9 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use stem_core::broker::Broker;
 use stem_core::clock::SystemClock;
+use stem_core::grants::Grants;
+use stem_core::module_store::ModuleStore;
+use stem_core::names::Namespace;
 use stem_core::queues::Queues;
 use stem_core::store_error::{StoreError, StoreErrorKind};
 use stem_core::upkeep::{Fact, Upkeep as _};
@@ -125,14 +128,37 @@ async fn a_newer_format_is_refused_with_both_versions() {
     upgrade(&path);
     let (kind, message) = refusal(&path).await;
     assert_eq!(kind, StoreErrorKind::Unreadable);
-    assert_says(&message, &["format 2", "format 1", "upgrade"]);
+    assert_says(&message, &["format 99", "format 2", "upgrade"]);
 }
 
 fn upgrade(path: &Path) {
     let newer = Connection::open(path).expect("a database");
     newer
-        .pragma_update(None, "user_version", 2)
+        .pragma_update(None, "user_version", 99)
         .expect("another version");
+}
+
+/// M3: what an older build has deployed is still there.
+#[tokio::test]
+async fn an_older_format_is_brought_up_to_this_one() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let older = Connection::open(&path).expect("a database");
+    older
+        .execute_batch(include_str!("../src/schema/v1.sql"))
+        .expect("the older layout");
+    older
+        .execute_batch(
+            "PRAGMA application_id = 1400137069; PRAGMA user_version = 1;
+             INSERT INTO namespaces (name) VALUES ('stem');
+             INSERT INTO deployments VALUES (1, 'texts', 1, zeroblob(32), 1, 0, 1, x'90');",
+        )
+        .expect("a deployment");
+    let namespace = Namespace::new("stem").expect("a name");
+    let options = Options::new(&path, namespace, SystemClock::shared());
+    let store = Store::open(options).await.expect("a store opens");
+    let deployments = store.deployments().await.expect("they are listed");
+    assert_eq!(deployments[0].grants, Grants::default());
 }
 
 #[tokio::test]
@@ -204,7 +230,7 @@ async fn a_store_says_what_it_is() {
     let facts = facts(options(&path)).await;
     assert_eq!(facts["store"], "sqlite".into());
     assert_eq!(facts["path"], Fact::Text(path.display().to_string()));
-    assert_eq!(facts["format"], Fact::Count(1));
+    assert_eq!(facts["format"], Fact::Count(2));
 }
 
 /// B1

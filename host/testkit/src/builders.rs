@@ -11,6 +11,7 @@ use stem_core::clock::Clock;
 use stem_core::control::Heartbeat;
 use stem_core::envelope::Envelope;
 use stem_core::executor::{AttemptContext, AttemptFacts, CheckpointError, Run, Stop};
+use stem_core::grants::Grants;
 use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::module_store::{Activation, DeployedTask};
 use stem_core::names::{DeploymentName, Namespace, QueueName, TaskName, WorkerName};
@@ -298,6 +299,7 @@ pub fn heartbeat(worker: &str) -> Heartbeat {
 pub fn activation(name: &str, module: &'static [u8], tasks: &[&str]) -> Activation {
     let deployed = |task: &&str| deployed_task(task, TaskPolicy::default());
     Activation {
+        grants: Grants::default(),
         name: deployment_name(name),
         module: Bytes::from_static(module),
         tasks: tasks.iter().map(deployed).collect(),

@@ -7,6 +7,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use stem_core::dead_letters::DeadLetter;
 use stem_core::envelope::Envelope;
+use stem_core::grants::Grants;
 use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::module_store::DeployedTask;
 use stem_core::names::TaskName;
@@ -38,9 +39,9 @@ pub async fn run(
     attempt.checkpoint = checkpoint(id, stores, attempt.limit).await?;
     let ran_on = last.and_then(|last| last.module);
     let digest = ran_on.or(attempt.envelope.module);
-    let (module, task) = find(stores, &letter.task, digest, &attempted).await?;
+    let (module, task, grants) = find(stores, &letter.task, digest, &attempted).await?;
     let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
-    let program = engine.program(&module, task, &attempted).await?;
+    let program = engine.program(&module, (task, &grants), &attempted).await?;
     let output = &invocation.output;
     let told = attempt.run(&*program, &stores.clock, output).await?;
     told.tell(&attempted, file, output)
@@ -75,18 +76,18 @@ async fn find(
     task: &TaskName,
     ran_on: Option<Digest>,
     attempted: &str,
-) -> Result<(Bytes, DeployedTask)> {
+) -> Result<(Bytes, DeployedTask, Grants)> {
     let deployments = stores.modules.deployments().await?;
     let (digest, found) = match ran_on {
         Some(digest) => {
             let mut kept = deployments.iter().filter(|one| one.digest == digest);
             // The store lists the newest version of a deployment first: its policy counts.
-            let found = kept.find_map(|one| one.task(task).cloned());
+            let found = kept.find_map(|one| Some((one.task(task)?.clone(), one.grants.clone())));
             (digest, found.ok_or_else(|| removed(digest, attempted))?)
         }
         None => {
             let (active, found) = deployed::find_task(deployments, task, "replay")?;
-            (active.digest, found)
+            (active.digest, (found, active.grants))
         }
     };
     let module = stores.modules.module(&digest).await?;
@@ -95,7 +96,8 @@ async fn find(
         let problem = "the module that was read is not what was deployed";
         return Err(Failure::refused(attempted, problem).into());
     }
-    Ok((module, found))
+    let (found, grants) = found;
+    Ok((module, found, grants))
 }
 
 fn removed(digest: Digest, attempted: &str) -> Failure {

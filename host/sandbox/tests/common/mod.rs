@@ -95,8 +95,9 @@ pub async fn program(
     module: &Bytes,
     settings: &[(&str, &str)],
 ) -> Arc<dyn Program> {
-    let task = inspect(sandbox, module, settings).await.tasks.remove(0);
-    let program = sandbox.program(module, task).await;
+    let mut inspected = inspect(sandbox, module, settings).await;
+    let (task, grants) = (inspected.tasks.remove(0), inspected.grants);
+    let program = sandbox.program(module, task, &grants).await;
     program.expect("a good module")
 }
 

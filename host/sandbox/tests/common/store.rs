@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use bytes::Bytes;
 use stem_core::clock::Timestamp;
+use stem_core::grants::Grants;
 use stem_core::ids::Digest;
 use stem_core::module_store::{Activated, Activation, DeployedTask, Deployment, ModuleStore};
 use stem_core::names::DeploymentName;
@@ -48,6 +49,7 @@ impl Shelf {
             deployed_at: Timestamp::from_millis(1),
             is_active: true,
             tasks,
+            grants: Grants::default(),
         };
         deployments.insert(0, new);
         drop(deployments);

@@ -17,7 +17,7 @@ impl Process {
     /// Makes a module active that nothing speaks against.
     pub async fn deploy(&self, activation: &Activation) -> Deployment {
         match self.activate(activation).await {
-            Activated::Done(deployment) => deployment,
+            Activated::Done(deployment) => *deployment,
             Activated::TaskTaken { task, owner } => panic!("`{task}` belongs to `{owner}`"),
         }
     }

@@ -1,5 +1,6 @@
 //! What the module store promises: the bytes come back, one version is active, and a task has one owner.
 
+use stem_core::grants::Grants;
 use stem_core::ids::Digest;
 use stem_core::module_store::{Activated, Activation, DeployedTask, Deployment};
 use stem_core::policy::TaskPolicy;
@@ -80,12 +81,17 @@ pub async fn a_deployment_is_listed_as_it_was_made(fixture: &dyn Fixture) {
             described_task(),
             deployed_task("line-count", <_>::default()),
         ],
+        grants: Grants {
+            http: vec!["https://example.com".to_owned()],
+            ..Grants::default()
+        },
         ..activation("text", b"one", &[])
     };
     let before = here.stores.clock.now();
     let deployment = here.deploy(&activation).await;
     assert_eq!(deployment.name, activation.name);
     assert_eq!(deployment.tasks, activation.tasks);
+    assert_eq!(deployment.grants, activation.grants);
     assert!((before..=here.stores.clock.now()).contains(&deployment.deployed_at));
     assert_eq!(there.deployments().await, [deployment]);
 }

@@ -1,0 +1,53 @@
+//! The flags that grant: `deploy` and `run` take them, and they go before `[grants]` of `stem.toml` (S2, M4).
+
+use stem_core::grants::{Capability, Grants};
+use stem_core::secrets::SecretName;
+
+use crate::arguments;
+
+/// What the module is given; added to stem.toml's
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Grants")]
+pub struct GrantFlags {
+    /// Let it send requests here: HOST, HOST:PORT or SCHEME://HOST[:PORT]
+    #[arg(long = "allow-http", value_name = "HOST[:PORT]")]
+    http: Vec<String>,
+    /// Let it enqueue this task; * stands for anything
+    #[arg(long = "allow-enqueue", value_name = "TASK")]
+    enqueue: Vec<String>,
+    /// Let it read and write this bucket of keys and values
+    #[arg(long = "allow-bucket", value_name = "NAME")]
+    buckets: Vec<String>,
+    /// A value that it may read
+    #[arg(long, value_name = "K=V", value_parser = arguments::pair)]
+    config: Vec<(String, String)>,
+    /// A secret that it may read; workers have its value in STEM_SECRET_NAME or a file
+    #[arg(long = "secret", value_name = "NAME", value_parser = |name: &str| SecretName::new(name))]
+    secrets: Vec<SecretName>,
+    /// An environment variable that it sees
+    #[arg(long = "env", value_name = "K=V", value_parser = arguments::pair)]
+    environment: Vec<(String, String)>,
+    /// Give it the same clock and random numbers in every attempt
+    #[arg(long)]
+    deterministic: bool,
+    /// Let it import this, and refuse every call: wasi:http, wasi:config, wasi:keyvalue or stem:task/enqueue
+    #[arg(long = "stub", value_name = "NAME")]
+    stubs: Vec<Capability>,
+}
+
+impl GrantFlags {
+    /// What they grant.
+    pub fn grants(&self) -> Grants {
+        Grants {
+            http: self.http.clone(),
+            enqueue: self.enqueue.clone(),
+            buckets: self.buckets.clone(),
+            config: self.config.iter().cloned().collect(),
+            secrets: self.secrets.iter().cloned().collect(),
+            environment: self.environment.iter().cloned().collect(),
+            deterministic: self.deterministic,
+            stubs: self.stubs.iter().copied().collect(),
+            ..Grants::default()
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! What a deployment gives its module beyond computing: a module asks for it by importing an interface, and its operator
+//! grants it, by name (S2).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::secrets::SecretName;
+
+/// Something that a module has only where its operator grants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Capability {
+    /// Requests to other machines.
+    #[serde(rename = "wasi:http")]
+    Http,
+    /// Values and secrets.
+    #[serde(rename = "wasi:config")]
+    Config,
+    /// Buckets of the result store.
+    #[serde(rename = "wasi:keyvalue")]
+    KeyValue,
+    /// Further envelopes.
+    #[serde(rename = "stem:task/enqueue")]
+    Enqueue,
+}
+
+impl Capability {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Http, Self::Config, Self::KeyValue, Self::Enqueue];
+
+    /// What stands before the version in the names of its imports, and after `--stub`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "wasi:http",
+            Self::Config => "wasi:config",
+            Self::KeyValue => "wasi:keyvalue",
+            Self::Enqueue => "stem:task/enqueue",
+        }
+    }
+
+    /// The flag, and the line under `[grants]` of `stem.toml`, that would grant it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Http => "`--allow-http HOST`, or `http = [\"https://HOST\"]`",
+            Self::Config => {
+                "`--config KEY=VALUE` or `--secret NAME`, or `config = { KEY = \"VALUE\" }`"
+            }
+            Self::KeyValue => "`--allow-bucket NAME`, or `buckets = [\"NAME\"]`",
+            Self::Enqueue => "`--allow-enqueue TASK`, or `enqueue = [\"TASK\"]`",
+        }
+    }
+}
+
+impl FromStr for Capability {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|one| one.as_str() == name);
+        found.ok_or_else(|| {
+            let names = Self::ALL.map(Self::as_str).join(", ");
+            format!("`{name}` is nothing that is granted: it is one of {names}")
+        })
+    }
+}
+
+/// What a deployment gives its module.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, rename_all = "kebab-case")]
+pub struct Grants {
+    /// Where it may send requests: `https://api.example.com`, `http://10.0.0.5:8080`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http: Vec<String>,
+    /// Headers that the host adds to requests, by their origin: `${secret:NAME}` stands for a secret's value.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub http_headers: BTreeMap<String, BTreeMap<String, String>>,
+    /// Tasks that it may enqueue, as globs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub enqueue: Vec<String>,
+    /// Buckets that it may read and write.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub buckets: Vec<String>,
+    /// Values that it may read.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub config: BTreeMap<String, String>,
+    /// Secrets that it may read, or that stand in its headers; only their names are here.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub secrets: BTreeSet<SecretName>,
+    /// Its environment variables.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub environment: BTreeMap<String, String>,
+    /// Whether its clocks and its random numbers are the same in every attempt.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub deterministic: bool,
+    /// What it may import and never use: every call is refused.
+    #[serde(skip_serializing_if = "BTreeSet::is_empty")]
+    pub stubs: BTreeSet<Capability>,
+}
+
+impl Grants {
+    /// The names that `[grants]` of `stem.toml` has for them.
+    pub const KEYS: [&str; 9] = [
+        "http",
+        "http-headers",
+        "enqueue",
+        "buckets",
+        "config",
+        "secrets",
+        "environment",
+        "deterministic",
+        "stubs",
+    ];
+
+    /// Adds what flags say: it goes before what is there.
+    pub fn add(&mut self, flags: Self) {
+        self.http.extend(flags.http);
+        self.http_headers.extend(flags.http_headers);
+        self.enqueue.extend(flags.enqueue);
+        self.buckets.extend(flags.buckets);
+        self.config.extend(flags.config);
+        self.secrets.extend(flags.secrets);
+        self.environment.extend(flags.environment);
+        self.deterministic |= flags.deterministic;
+        self.stubs.extend(flags.stubs);
+    }
+
+    /// Whether a module that needs this may be deployed.
+    pub fn allows(&self, capability: Capability) -> bool {
+        self.has(capability) || self.stubs.contains(&capability)
+    }
+
+    /// Whether a module can do anything with this.
+    pub fn has(&self, capability: Capability) -> bool {
+        match capability {
+            Capability::Http => !self.http.is_empty(),
+            Capability::Config => !self.config.is_empty() || !self.secrets.is_empty(),
+            Capability::KeyValue => !self.buckets.is_empty(),
+            Capability::Enqueue => !self.enqueue.is_empty(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> Grants {
+        let pair = |key: &str| BTreeMap::from([(key.to_owned(), "v".to_owned())]);
+        Grants {
+            http: vec!["https://a.example".to_owned()],
+            http_headers: BTreeMap::from([("https://a.example".to_owned(), pair("x-key"))]),
+            enqueue: vec!["mail.*".to_owned()],
+            buckets: vec!["cache".to_owned()],
+            config: pair("region"),
+            secrets: [SecretName::new("TOKEN").expect("a name")].into(),
+            environment: pair("MODE"),
+            deterministic: true,
+            stubs: [Capability::Http].into(),
+        }
+    }
+
+    /// M4: every grant has a name in the policy.
+    #[test]
+    fn every_grant_is_written_under_its_key_and_read_back() {
+        let written = serde_json::to_value(full()).expect("written");
+        let keys: BTreeSet<&str> = written
+            .as_object()
+            .expect("a map")
+            .keys()
+            .map(String::as_str)
+            .collect();
+        assert_eq!(keys, BTreeSet::from(Grants::KEYS));
+        let read: Grants = serde_json::from_value(written).expect("read");
+        assert_eq!(read, full());
+    }
+
+    /// M4
+    #[test]
+    fn flags_are_added_to_the_file_and_go_before_it() {
+        let mut grants = full();
+        grants.add(Grants {
+            http: vec!["https://b.example".to_owned()],
+            config: BTreeMap::from([("region".to_owned(), "us".to_owned())]),
+            ..Grants::default()
+        });
+        assert_eq!(grants.http, ["https://a.example", "https://b.example"]);
+        assert_eq!(grants.config["region"], "us");
+        assert!(grants.deterministic);
+    }
+}
