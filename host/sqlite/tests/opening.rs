@@ -138,22 +138,20 @@ fn upgrade(path: &Path) {
         .expect("another version");
 }
 
+/// A deployment without tasks, in the layout of format 1.
+const DEPLOYED: &str = "PRAGMA application_id = 1400137069; PRAGMA user_version = 1;
+    INSERT INTO namespaces (name) VALUES ('stem');
+    INSERT INTO deployments VALUES (1, 'texts', 1, zeroblob(32), 1, 0, 1, x'90');";
+
 /// M3: what an older build has deployed is still there.
 #[tokio::test]
 async fn an_older_format_is_brought_up_to_this_one() {
     let folder = folder();
     let path = folder.path().join("stem.db");
     let older = Connection::open(&path).expect("a database");
-    older
-        .execute_batch(include_str!("../src/schema/v1.sql"))
-        .expect("the older layout");
-    older
-        .execute_batch(
-            "PRAGMA application_id = 1400137069; PRAGMA user_version = 1;
-             INSERT INTO namespaces (name) VALUES ('stem');
-             INSERT INTO deployments VALUES (1, 'texts', 1, zeroblob(32), 1, 0, 1, x'90');",
-        )
-        .expect("a deployment");
+    for sql in [include_str!("../src/schema/v1.sql"), DEPLOYED] {
+        older.execute_batch(sql).expect("the older layout");
+    }
     let namespace = Namespace::new("stem").expect("a name");
     let options = Options::new(&path, namespace, SystemClock::shared());
     let store = Store::open(options).await.expect("a store opens");
