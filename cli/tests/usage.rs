@@ -199,7 +199,7 @@ fn a_store_of_a_newer_format_is_refused_and_left_as_it_is() {
     bytes[60..64].copy_from_slice(&99_u32.to_be_bytes());
     host.write("stem.db", &bytes);
     host.run(&["queue", "list"])
-        .assert(3, "has format 99 and this build reads format 1");
+        .assert(3, "has format 99 and this build reads format 3");
     let after = std::fs::read(host.path("stem.db")).expect("still there");
     assert!(after == bytes, "the file was changed");
 }

@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod executor;
 pub mod grants;
 pub mod ids;
+pub mod key_value;
 pub mod lookup;
 pub mod module_store;
 pub mod names;

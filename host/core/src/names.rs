@@ -1,4 +1,4 @@
-//! Names that people choose: tasks, queues, workers, namespaces, deployments, headers, all under one rule (E5).
+//! Names that people choose: tasks, queues, workers, namespaces, deployments, buckets, headers, all under one rule (E5).
 
 use std::borrow::Cow;
 use std::fmt;
@@ -111,6 +111,11 @@ name!(
     /// What a module's versions are counted under (M3).
     DeploymentName,
     "deployment"
+);
+name!(
+    /// A bucket of keys and values that an operator grants by this name.
+    BucketName,
+    "bucket"
 );
 name!(
     /// The name of a header that a producer attached.

@@ -6,6 +6,7 @@ use crate::broker::Broker;
 use crate::clock::Clock;
 use crate::control::Control;
 use crate::dead_letters::DeadLetters;
+use crate::key_value::KeyValue;
 use crate::module_store::ModuleStore;
 use crate::queues::Queues;
 use crate::result_store::ResultStore;
@@ -22,6 +23,8 @@ pub struct Stores {
     pub dead_letters: Arc<dyn DeadLetters>,
     /// Keeps records.
     pub results: Arc<dyn ResultStore>,
+    /// Keeps buckets of keys and values, beside the records.
+    pub key_value: Arc<dyn KeyValue>,
     /// Keeps modules and deployments.
     pub modules: Arc<dyn ModuleStore>,
     /// Carries commands and heartbeats.
@@ -36,13 +39,15 @@ impl Stores {
     /// All seams on one server.
     pub fn on_one<S>(store: Arc<S>, clock: Arc<dyn Clock>) -> Self
     where
-        S: Broker + Queues + DeadLetters + ResultStore + ModuleStore + Control + Upkeep + 'static,
+        S: Broker + Queues + DeadLetters + ResultStore + 'static,
+        S: KeyValue + ModuleStore + Control + Upkeep,
     {
         Self {
             broker: Arc::clone(&store) as _,
             queues: Arc::clone(&store) as _,
             dead_letters: Arc::clone(&store) as _,
             results: Arc::clone(&store) as _,
+            key_value: Arc::clone(&store) as _,
             modules: Arc::clone(&store) as _,
             control: Arc::clone(&store) as _,
             upkeep: vec![store as _],

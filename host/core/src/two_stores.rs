@@ -44,6 +44,7 @@ pub fn join(broker_side: Stores, result_side: &Stores) -> Stores {
         queues: Arc::clone(&joined) as _,
         dead_letters: joined,
         results: Arc::clone(&result_side.results),
+        key_value: Arc::clone(&result_side.key_value),
         upkeep,
         ..broker_side
     }

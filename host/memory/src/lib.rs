@@ -7,6 +7,7 @@
 mod broker;
 mod control;
 mod dead_letters;
+mod key_value;
 mod module_store;
 mod queues;
 mod result_store;

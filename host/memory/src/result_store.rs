@@ -14,7 +14,7 @@ use stem_core::state::EndState;
 use stem_core::store_error::StoreError;
 
 use crate::server::Store;
-use crate::state::State;
+use crate::state::{Entry, Shelf, State};
 use crate::wakeups::Changes;
 
 #[async_trait]
@@ -84,6 +84,13 @@ impl ResultStore for Store {
 }
 
 impl State {
+    /// Whether a delivery may write no more: a later one is known, its generation has ended, or no worker has it.
+    pub(crate) fn is_stale(&self, fence: &Fence, now: Timestamp) -> bool {
+        let is_idle = |entry: &Entry| !matches!(entry.shelf, Shelf::Leased { .. });
+        self.shelves.get(fence.id).is_some_and(is_idle)
+            || self.records.is_stale(fence, self.deliveries(fence.id), now)
+    }
+
     /// The newest delivery that the broker itself knows of.
     fn deliveries(&self, id: EnvelopeId) -> u32 {
         self.shelves.get(id).map_or(0, |entry| entry.deliveries)
@@ -167,8 +174,7 @@ impl Records {
         now: Timestamp,
         change: impl FnOnce(&mut Kept) -> Duration,
     ) -> Reported {
-        let is_stale = |kept: &Kept| kept.delivery > fence.delivery || kept.is_ended(fence);
-        if newest > fence.delivery || self.kept(fence.id, now).is_some_and(is_stale) {
+        if self.is_stale(fence, newest, now) {
             return Reported::Stale;
         }
         let mut kept = self.take(fence.id, now);
@@ -176,6 +182,11 @@ impl Records {
         kept.expires_at = now + change(&mut kept);
         self.put(fence.id, kept);
         Reported::Written
+    }
+
+    fn is_stale(&self, fence: &Fence, newest: u32, now: Timestamp) -> bool {
+        let is_stale = |kept: &Kept| kept.delivery > fence.delivery || kept.is_ended(fence);
+        newest > fence.delivery || self.kept(fence.id, now).is_some_and(is_stale)
     }
 
     fn take(&mut self, id: EnvelopeId, now: Timestamp) -> Kept {

@@ -11,6 +11,7 @@ use stem_core::outcome::{DeadReason, Failure};
 use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
 
 use crate::control::Fleet;
+use crate::key_value::Buckets;
 use crate::module_store::Modules;
 use crate::result_store::Records;
 
@@ -20,6 +21,7 @@ pub(crate) struct State {
     pub(crate) shelves: Shelves,
     pub(crate) paused: BTreeSet<QueueName>,
     pub(crate) records: Records,
+    pub(crate) buckets: Buckets,
     pub(crate) modules: Modules,
     pub(crate) fleet: Fleet,
 }

@@ -201,6 +201,15 @@ fn take(step: &Step<'_>, fence: &Fence) -> Stepped<Option<i64>> {
     Ok(Some(number))
 }
 
+/// Whether a delivery may write, without making it known: what nobody knows may.
+pub(crate) fn may_write(step: &Step<'_>, fence: &Fence) -> Stepped<bool> {
+    let Some(number) = rows::number(step.connection, step.namespace, fence.id)? else {
+        return Ok(true);
+    };
+    let standing = Standing::of(step, number)?;
+    Ok(!standing.is_idle && !standing.is_stale(fence))
+}
+
 fn put_fence(step: &Step<'_>, number: i64, fence: &Fence) -> Stepped<()> {
     const PUT: &str = "INSERT INTO fences (number, namespace, id, generation, delivery, expires_at)
         VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET

@@ -156,7 +156,7 @@ impl Store {
 }
 
 fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<(&'static str, Fact)>> {
-    const COUNTS: [(&str, &str); 4] = [
+    const COUNTS: [(&str, &str); 6] = [
         (
             "envelopes",
             "SELECT (SELECT count(*) FROM lanes l
@@ -179,12 +179,26 @@ fn contents(connection: &Connection, namespace: i64) -> Stepped<Vec<(&'static st
             "modules",
             "SELECT count(*) FROM modules WHERE namespace = ?1",
         ),
+        (
+            "buckets",
+            "SELECT count(*) FROM buckets WHERE namespace = ?1",
+        ),
+        (
+            "keys in buckets",
+            "SELECT coalesce(sum(keys), 0) FROM buckets WHERE namespace = ?1",
+        ),
     ];
+    const IN_BUCKETS: &str = "SELECT coalesce(sum(bytes), 0) FROM buckets WHERE namespace = ?1";
     let mut facts = sizes(connection)?;
     for (name, sql) in COUNTS {
         let number: i64 = connection.query_row(sql, [namespace], |row| row.get(0))?;
         facts.push((name, Fact::Count(number.unsigned_abs())));
     }
+    let bytes: i64 = connection.query_row(IN_BUCKETS, [namespace], |row| row.get(0))?;
+    facts.push((
+        "size of buckets",
+        Fact::Size(ByteSize(bytes.unsigned_abs())),
+    ));
     Ok(facts)
 }
 

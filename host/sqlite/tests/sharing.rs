@@ -9,6 +9,7 @@ use std::sync::Arc;
 use rusqlite::Connection;
 use stem_core::broker::{Broker, Publication, Settling};
 use stem_core::clock::{Clock, SystemClock};
+use stem_core::key_value::{KeyValue as _, KeyValueError};
 use stem_core::names::Namespace;
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
@@ -17,7 +18,8 @@ use stem_core::stores::Stores;
 use stem_core::units::ByteSize;
 use stem_sqlite::{Options, Store};
 use stem_testkit::builders::{
-    DAY, delayed, derived, fresh_namespace, heartbeat, publication, publications, settling,
+    DAY, delayed, derived, fresh_namespace, heartbeat, publication, publications, put, removal,
+    settling, writing,
 };
 use stem_testkit::clock::ManualClock;
 use stem_testkit::process::{Process, ROUNDS, within};
@@ -37,6 +39,14 @@ impl File {
 
     fn options(&self, clock: Arc<dyn Clock>) -> Options {
         Options::new(self.path(), self.1.clone(), clock)
+    }
+
+    /// As if there were no more room on its disk than has to stay free.
+    fn at_its_reserve(&self) -> Options {
+        Options {
+            reserve: ByteSize::mib(1 << 30),
+            ..self.options(SystemClock::shared())
+        }
     }
 
     async fn process(&self) -> Process {
@@ -103,10 +113,7 @@ async fn two_busy_writers_take_turns() {
 async fn at_the_reserve_publishing_stops_and_the_rest_goes_on() {
     let file = File::new();
     file.process().await.add(&publication()).await;
-    let full = Options {
-        reserve: ByteSize::mib(1 << 30),
-        ..file.options(SystemClock::shared())
-    };
+    let full = file.at_its_reserve();
     let store = Store::open(full.clone()).await.expect("a store opens");
     let refused = store.publish(&[publication()]).await;
     let error = refused.expect_err("there is no room");
@@ -114,6 +121,23 @@ async fn at_the_reserve_publishing_stops_and_the_rest_goes_on() {
     assert!(cause(&error).contains("free space there"), "{error:?}");
     let drained = process(full).await.end_next(EndState::Succeeded).await;
     assert_eq!(drained.receipt.delivery, 1);
+}
+
+/// B9: what a task keeps has to leave the rest of the disk to what drains the store.
+#[tokio::test]
+async fn at_the_reserve_a_bucket_takes_nothing_more_and_gives_room_back() {
+    let file = File::new();
+    let here = file.process().await;
+    here.fill(&[put("a", "1")]).await;
+    let full = file.at_its_reserve();
+    let store = Store::open(full).await.expect("a store opens");
+    let refused = store.change(&writing(), &[put("b", "1")]).await;
+    let Err(KeyValueError::Store(error)) = refused else {
+        panic!("{refused:?}");
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Full);
+    assert!(store.change(&writing(), &[removal("a")]).await.is_ok());
+    assert_eq!(here.buckets().await, []);
 }
 
 /// R4: after everything has had its time, every table that grows is empty.

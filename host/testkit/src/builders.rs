@@ -1,5 +1,7 @@
 //! Names, envelopes and what goes with them, made in one line each, so that a test shows only what it is about.
 
+mod buckets;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,8 @@ use stem_core::state::EndState;
 use tokio::sync::watch;
 
 use crate::clock::ManualClock;
+
+pub use buckets::{DEFAULT_BUCKET, bucket_name, key, put, removal, writing};
 
 /// The task that envelopes are for where nothing else is said.
 pub const DEFAULT_TASK: &str = "word-count";

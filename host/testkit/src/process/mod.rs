@@ -4,6 +4,7 @@
 
 mod broker;
 mod control;
+mod key_value;
 mod modules;
 mod queues;
 mod results;

@@ -7,12 +7,14 @@ pub mod cancelling;
 pub mod claiming;
 pub mod control;
 pub mod dead_letters;
+pub mod key_value;
 pub mod model;
 pub mod modules;
 pub mod order;
 pub mod progress;
 pub mod publishing;
 pub mod queues;
+pub mod quotas;
 pub mod records;
 pub mod retention;
 pub mod settling;
@@ -252,6 +254,37 @@ macro_rules! each_promise {
                 the_mark_of_a_derived_id_is_swept: MovableClock,
                 a_sweep_stops_where_it_is_told_to,
             }
+            key_value {
+                a_value_is_read_in_another_process,
+                a_value_outlives_who_put_it: Durability,
+                keys_and_values_are_any_bytes,
+                a_removed_key_is_gone,
+                the_last_change_of_a_key_counts,
+                keys_are_listed_page_by_page,
+                a_page_stays_good_while_keys_come_and_go,
+                a_counter_counts_from_nothing,
+                what_is_no_number_is_not_counted_on,
+                counting_is_one_step,
+                a_swap_writes_where_nobody_else_has_written,
+                a_swap_after_another_write_changes_nothing,
+                a_version_names_one_value,
+                a_bucket_never_sees_the_keys_of_another,
+                a_namespace_never_sees_the_buckets_of_another,
+                a_lost_delivery_writes_to_no_bucket,
+                a_lease_that_ended_and_was_not_taken_still_writes,
+                a_delivery_that_has_ended_writes_to_no_bucket,
+            }
+            quotas {
+                a_bucket_takes_no_more_keys_than_its_quota,
+                a_bucket_takes_no_more_bytes_than_its_quota,
+                a_batch_over_the_quota_changes_nothing,
+                room_that_was_given_back_can_be_used,
+                a_value_over_its_limit_is_refused,
+                each_writer_is_held_to_its_own_quota,
+                values_too_large_for_one_answer_are_refused,
+                a_bucket_that_holds_nothing_is_gone,
+                a_bucket_is_cleared_in_chunks,
+            }
             modules {
                 a_module_comes_back_by_its_digest_in_another_process,
                 a_deployment_is_listed_as_it_was_made,
@@ -291,6 +324,7 @@ macro_rules! each_promise {
                 a_cancellation_is_recorded_on_the_other_server,
                 what_was_recorded_as_cancelled_is_not_run,
                 both_servers_have_upkeep,
+                buckets_lie_where_the_records_do,
             }
             model {
                 no_history_loses_or_doubles_an_envelope,

@@ -55,6 +55,19 @@ fn described_task() -> DeployedTask {
     }
 }
 
+/// A module with everything that a module can have.
+fn described_module() -> Activation {
+    let other = deployed_task("line-count", TaskPolicy::default());
+    Activation {
+        tasks: vec![described_task(), other],
+        grants: Grants {
+            http: vec!["https://example.com".to_owned()],
+            ..Grants::default()
+        },
+        ..activation("text", b"one", &[])
+    }
+}
+
 /// M2
 pub async fn a_module_comes_back_by_its_digest_in_another_process(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
@@ -76,17 +89,7 @@ pub async fn a_module_comes_back_by_its_digest_in_another_process(fixture: &dyn 
 /// M3
 pub async fn a_deployment_is_listed_as_it_was_made(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let activation = Activation {
-        tasks: vec![
-            described_task(),
-            deployed_task("line-count", <_>::default()),
-        ],
-        grants: Grants {
-            http: vec!["https://example.com".to_owned()],
-            ..Grants::default()
-        },
-        ..activation("text", b"one", &[])
-    };
+    let activation = described_module();
     let before = here.stores.clock.now();
     let deployment = here.deploy(&activation).await;
     assert_eq!(deployment.name, activation.name);

@@ -9,6 +9,7 @@ use futures::future::join_all;
 use futures::join;
 use stem_core::broker::{MAX_DELIVERIES, Published, Settled};
 use stem_core::ids::EnvelopeId;
+use stem_core::key_value::{Refusal, Writing};
 use stem_core::lookup::{self, Lookup};
 use stem_core::outcome::{DeadReason, Settlement};
 use stem_core::queues::{CancelMode, Cancelling};
@@ -17,7 +18,9 @@ use stem_core::result_store::Reported;
 use stem_core::state::{EndState, State};
 use stem_core::two_stores;
 
-use crate::builders::{derived, end, ended, failure, fence, publication, publications};
+use crate::builders::{
+    derived, end, ended, failure, fence, publication, publications, put, writing,
+};
 use crate::executor::Gate;
 use crate::faults::Outage;
 use crate::fixture::Fixture;
@@ -218,4 +221,20 @@ pub async fn both_servers_have_upkeep(fixture: &dyn Fixture) {
     let [worker, broker, results] = servers(fixture).await;
     let alone = broker.stores.upkeep.len() + results.stores.upkeep.len();
     assert_eq!(worker.stores.upkeep.len(), alone);
+}
+
+/// S2, R1: and are fenced as checkpoints are.
+pub async fn buckets_lie_where_the_records_do(fixture: &dyn Fixture) {
+    let [worker, broker, results] = servers(fixture).await;
+    worker.add(&publication()).await;
+    let lost = worker.lose_one(fixture).await;
+    let held = worker.claim_one().await;
+    for (delivery, expected) in [(held, Ok(())), (lost, Err(Refusal::LeaseLost))] {
+        let fence = fence(&delivery);
+        let writing = Writing { fence, ..writing() };
+        let written = worker.change(&writing, &[put("a", "1")]).await;
+        assert_eq!(written, expected);
+    }
+    assert_eq!(results.values(&["a"]).await, [Some("1".to_owned())]);
+    assert_eq!(broker.buckets().await, []);
 }
