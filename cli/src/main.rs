@@ -81,6 +81,9 @@ enum Command {
     /// Look after dead letters
     #[command(subcommand)]
     Dlq(commands::dlq::Verb),
+    /// Look at what goes on
+    #[command(subcommand)]
+    Observe(commands::observe::Verb),
     /// Where the stores are, and what they promise
     #[command(subcommand)]
     Store(commands::store::Verb),
@@ -143,6 +146,7 @@ impl Command {
             Self::Worker(verb) => commands::worker::run(verb, invocation).await,
             Self::Queue(verb) => commands::queue::run(verb, invocation).await,
             Self::Dlq(verb) => commands::dlq::run(verb, invocation).await,
+            Self::Observe(verb) => commands::observe::run(verb, invocation).await,
             Self::Store(verb) => commands::store::run(verb, invocation).await,
             Self::Bench(args) => commands::bench::run(args, invocation).await,
             Self::New(args) => commands::new::run(&args, &invocation.output),

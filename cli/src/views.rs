@@ -76,8 +76,11 @@ pub struct AttemptView {
     outcome: OutcomeWord,
     error: Option<Value>,
     cpu_ms: f64,
+    wall_ms: f64,
     peak_memory_bytes: u64,
     fuel: Option<u64>,
+    host_calls: u64,
+    bytes_out: u64,
     log: Vec<LogLine>,
     log_dropped: u64,
 }
@@ -137,9 +140,12 @@ impl AttemptView {
             ended_at: attempt.ended_at.to_string(),
             outcome: attempt.outcome,
             error: attempt.error.as_ref().map(attempt_error_value),
-            cpu_ms: attempt.usage.cpu.as_secs_f64() * 1_000.0,
+            cpu_ms: exact_millis(attempt.usage.cpu),
+            wall_ms: exact_millis(attempt.usage.wall),
             peak_memory_bytes: attempt.usage.peak_memory_bytes,
             fuel: attempt.usage.fuel,
+            host_calls: attempt.usage.host_calls,
+            bytes_out: attempt.usage.bytes_out,
             log: attempt.log.clone(),
             log_dropped: attempt.log_dropped,
         }
@@ -257,6 +263,11 @@ impl PolicyView {
             result_retention_ms: millis(policy.result_retention),
         }
     }
+}
+
+/// Milliseconds to the microsecond: a whole number of them divided once, so that no other digits appear.
+pub fn exact_millis(duration: Duration) -> f64 {
+    duration.as_micros() as f64 / 1_000.0
 }
 
 fn millis(duration: Duration) -> u64 {

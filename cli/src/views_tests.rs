@@ -8,8 +8,9 @@ use stem_core::names::{QueueName, WorkerName};
 use stem_core::outcome::{FailureKind, Limit};
 use stem_core::payload::JSON;
 use stem_core::queues::{EnvelopeStatus, Place};
-use stem_core::record::{End, Progress, Record, Usage};
+use stem_core::record::{End, Progress, Record};
 use stem_core::state::EndState;
+use stem_core::usage::Usage;
 
 use super::*;
 
@@ -37,10 +38,12 @@ fn attempt(outcome: OutcomeWord, error: Option<AttemptError>) -> AttemptRecord {
         outcome,
         error,
         usage: Usage {
-            cpu: Duration::from_micros(1_500),
+            cpu: Duration::from_micros(2_201),
             wall: Duration::from_secs(1),
             peak_memory_bytes: 65_536,
             fuel: None,
+            host_calls: 12,
+            bytes_out: 345,
         },
         log: Vec::new(),
         log_dropped: 0,
@@ -94,9 +97,12 @@ fn expected_result() -> Value {
             "ended_at": "1970-01-01T00:00:02.000Z",
             "outcome": "succeeded",
             "error": null,
-            "cpu_ms": 1.5,
+            "cpu_ms": 2.201,
+            "wall_ms": 1_000.0,
             "peak_memory_bytes": 65_536,
             "fuel": null,
+            "host_calls": 12,
+            "bytes_out": 345,
             "log": [],
             "log_dropped": 0,
         }],

@@ -180,7 +180,7 @@ fn usage_is_measured() {
     );
     let shown = answer.json();
     assert_eq!(shown["progress"]["fraction"], 1.0);
-    for measured in ["fuel", "peak_memory_bytes"] {
+    for measured in ["fuel", "peak_memory_bytes", "host_calls"] {
         assert!(shown["attempts"][0][measured].as_u64() > Some(0), "{shown}");
     }
     assert!(

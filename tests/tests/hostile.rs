@@ -196,7 +196,10 @@ fn a_guest_that_sleeps_is_ended_at_its_limit() {
 /// A guest that does this again and again with a timer of so many nanoseconds.
 fn timing(body: &str) -> Hostile {
     let packages = "
-        package wasi:io@0.2.0 { interface poll { resource pollable { block: func(); } } }
+        package wasi:io@0.2.0 { interface poll {
+            resource pollable { block: func(); }
+            poll: func(in: list<borrow<pollable>>) -> list<u32>;
+        } }
         package wasi:clocks@0.2.0 { interface monotonic-clock {
             use wasi:io/poll@0.2.0.{pollable};
             subscribe-duration: func(when: u64) -> pollable;
@@ -204,8 +207,9 @@ fn timing(body: &str) -> Hostile {
     let imports = r#"
         (import "wasi:io/poll@0.2.0" "[method]pollable.block" (func $block (param i32)))
         (import "wasi:io/poll@0.2.0" "[resource-drop]pollable" (func $drop (param i32)))
+        (import "wasi:io/poll@0.2.0" "poll" (func $poll (param i32 i32 i32)))
         (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $timer (param i64) (result i32)))"#;
-    let run = format!("(local $timer i32) (loop {body} (br 0)) (unreachable)");
+    let run = format!("(local $timer i32) (local $n i32) (loop {body} (br 0)) (unreachable)");
     running(&run).importing(
         "import wasi:io/poll@0.2.0; import wasi:clocks/monotonic-clock@0.2.0;",
         packages,
@@ -227,6 +231,19 @@ fn a_guest_that_hoards_timers_is_recorded_as_that() {
     let hoard = "(drop (call $timer (i64.const 1000000000000)))";
     let outcomes = written(&timing(hoard), &[]);
     let error = json!({"kind": "limit", "limit": "host-resources", "allowed": 4_096});
+    assert_all_failed(&outcomes, &error);
+}
+
+/// S3: host calls in flight.
+#[test]
+fn a_guest_that_waits_for_one_timer_a_thousand_times_over_is_recorded_as_that() {
+    let list = "(local.set $timer (call $timer (i64.const 1))) (local.set $n (i32.const 8192))
+        (loop (i32.store (local.get $n) (local.get $timer))
+            (local.set $n (i32.add (local.get $n) (i32.const 4)))
+            (br_if 0 (i32.lt_u (local.get $n) (i32.const 16384))))";
+    let wait = format!("{list} (call $poll (i32.const 8192) (i32.const 2048) (i32.const 6144))");
+    let outcomes = written(&timing(&wait), &[]);
+    let error = json!({"kind": "limit", "limit": "host-calls", "allowed": 1_024, "used": 2_048});
     assert_all_failed(&outcomes, &error);
 }
 

@@ -10,6 +10,7 @@ pub mod enqueue;
 mod grants;
 pub mod module;
 pub mod new;
+pub mod observe;
 pub mod queue;
 pub mod result;
 pub mod run;

@@ -12,6 +12,7 @@ use stem_core::module_store::{DeployedTask, Deployment};
 use stem_core::names::TaskName;
 use stem_core::stores::Stores;
 
+use super::observe::Account;
 use crate::deployed;
 use crate::invocation::Invocation;
 use crate::output::{Columns, Output, harmless, size};
@@ -24,7 +25,7 @@ use crate::views::PolicyView;
 pub enum Verb {
     /// Every version that is kept, newest first
     List,
-    /// One version with its tasks and the policy in force
+    /// One version with its tasks, the policy in force, and what its tasks used in the last 24 hours
     Show {
         /// NAME, NAME@VERSION or the beginning of a digest
         module: String,
@@ -52,7 +53,9 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
         Verb::Show { module } => {
             let found = deployed::select(&deployments, &module, "show")?;
             let active = found.iter().find(|one| one.is_active);
-            show(active.unwrap_or(&found[0]), output)
+            let shown = active.unwrap_or(&found[0]);
+            let used = Account::of_tasks(&shown.tasks, &stores).await?;
+            show(shown, &used, output)
         }
         Verb::Remove(args) => {
             let found = deployed::select(&deployments, &args.module, "remove")?;
@@ -117,12 +120,13 @@ fn row(deployment: &Deployment) -> Vec<Cell> {
     ]
 }
 
-fn show(deployment: &Deployment, output: &Output) -> Result<()> {
+fn show(deployment: &Deployment, used: &Account, output: &Output) -> Result<()> {
     if output.is_json {
         let mut view = serde_json::to_value(DeploymentView::new(deployment))?;
         let tasks = deployment.tasks.iter().map(task_value);
         view["tasks"] = tasks.collect();
         view["grants"] = serde_json::to_value(&deployment.grants)?;
+        view["usage"] = used.values().into();
         return output.json(&view);
     }
     output.details([
@@ -139,7 +143,9 @@ fn show(deployment: &Deployment, output: &Output) -> Result<()> {
         ("deployed", Cell::new(deployment.deployed_at)),
     ])?;
     show_grants(&deployment.grants, output)?;
-    show_policies(&deployment.tasks, output)
+    show_policies(&deployment.tasks, output)?;
+    output.line("\nused")?;
+    used.show(output)
 }
 
 /// What a module is given, where it is given anything.

@@ -127,8 +127,8 @@ fn place(place: &Place) -> Option<String> {
     }
 }
 
-const HEADER: [&str; 8] = [
-    "attempt", "delivery", "outcome", "started", "took", "cpu", "memory", "error",
+const HEADER: [&str; 10] = [
+    "attempt", "delivery", "outcome", "started", "took", "cpu", "memory", "calls", "sent", "error",
 ];
 
 fn row(attempt: &AttemptRecord) -> Vec<Cell> {
@@ -146,6 +146,8 @@ fn row(attempt: &AttemptRecord) -> Vec<Cell> {
         Cell::new(elapsed(usage.wall)),
         Cell::new(elapsed(usage.cpu)),
         Cell::new(size(usage.peak_memory_bytes)),
+        Cell::new(usage.host_calls),
+        Cell::new(size(usage.bytes_out)),
         Cell::new(error.unwrap_or_default()),
     ]
 }

@@ -7,8 +7,9 @@ use anyhow::Result;
 use stem_core::lookup::Lookup;
 use stem_core::outcome::FailureKind;
 use stem_core::payload::Payload;
-use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord, Usage};
+use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord};
 use stem_core::units::format_duration;
+use stem_core::usage::Usage;
 
 use crate::commands::result::{elapsed, log_lines};
 use crate::errors::Failure;
@@ -97,10 +98,12 @@ fn backtrace(attempt: &AttemptRecord) -> &[String] {
 fn used(usage: &Usage) -> String {
     let fuel = usage.fuel.map(|fuel| format!(", {fuel} units of fuel"));
     format!(
-        "used {} of cpu in {}, at most {} of memory{}",
+        "used {} of cpu in {}, at most {} of memory{}; called the host {} times, sent {}",
         elapsed(usage.cpu),
         elapsed(usage.wall),
         size(usage.peak_memory_bytes),
-        fuel.unwrap_or_default()
+        fuel.unwrap_or_default(),
+        usage.host_calls,
+        size(usage.bytes_out)
     )
 }

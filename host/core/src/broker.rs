@@ -44,7 +44,9 @@ pub trait Broker: Send + Sync {
     ) -> Result<Vec<Renewal>, StoreError>;
 
     /// Ends deliveries: each one whole or, where its lease was lost, not at all (B4, B8). A broker that is also the
-    /// result store adds the reports to their records in the same step (R2).
+    /// result store adds the reports to their records in the same step, as [`ResultStore::report`] does (R2).
+    ///
+    /// [`ResultStore::report`]: crate::result_store::ResultStore::report
     async fn settle(&self, settlings: &[Settling]) -> Result<Vec<Settled>, StoreError>;
 
     /// Wakes whoever waits for work in these queues.

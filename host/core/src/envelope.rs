@@ -16,6 +16,8 @@ use crate::units::ByteSize;
 /// The version that this build writes, and the only one that it runs.
 pub const FORMAT_VERSION: u16 = 1;
 
+/// The header that says whose work it is.
+const TENANT: &str = "tenant";
 const MAX_HEADERS: usize = 64;
 const MAX_HEADER_VALUE: ByteSize = ByteSize::kib(8);
 
@@ -152,6 +154,15 @@ impl Envelope {
             lineage: None,
             module: None,
         }
+    }
+
+    /// Whose work it is, where its producer says so.
+    pub fn tenant(&self) -> Option<&str> {
+        let is_it = |(name, _): &(&HeaderName, _)| name.as_str() == TENANT;
+        self.headers
+            .iter()
+            .find(is_it)
+            .map(|(_, value)| value.as_str())
     }
 
     /// What its attempts may use: the deployment's limits, or tighter ones of its own.

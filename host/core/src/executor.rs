@@ -15,8 +15,9 @@ use crate::names::{HeaderName, QueueName, TaskName};
 use crate::outcome::{Disruption, Failure, Outcome};
 use crate::payload::Payload;
 use crate::policy::{Limits, TaskPolicy};
-use crate::record::{AttemptError, LogLine, OutcomeWord, Usage};
+use crate::record::{AttemptError, LogLine, OutcomeWord};
 use crate::units::ByteSize;
+use crate::usage::Usage;
 
 /// Knows how to run tasks.
 #[async_trait]

@@ -32,3 +32,5 @@ pub mod stores;
 pub mod two_stores;
 pub mod units;
 pub mod upkeep;
+pub mod usage;
+pub mod usage_store;

@@ -73,7 +73,7 @@ pub enum FailureKind {
     Limit {
         /// Which one.
         limit: Limit,
-        /// How much was allowed: bytes, milliseconds or fuel.
+        /// How much was allowed: bytes, milliseconds, fuel, or how many.
         allowed: u64,
         /// How much was used or asked for, in the same unit.
         used: u64,
@@ -118,6 +118,8 @@ pub enum Limit {
     Stack,
     /// Handles, buffers and other things that the host holds for the guest.
     HostResources,
+    /// Calls that the host works on for the guest at one time.
+    HostCalls,
 }
 
 /// Whether another attempt may follow a failure.

@@ -13,6 +13,7 @@ use crate::payload::StoredPayload;
 use crate::policy::TaskPolicy;
 use crate::queues::EnvelopeStatus;
 use crate::state::EndState;
+use crate::usage::Usage;
 
 /// How long the record of an end is kept where its task keeps no value: it says what ended, where, when and how (R4).
 pub const TOMBSTONE_RETENTION: Duration = Duration::from_secs(3_600);
@@ -109,7 +110,7 @@ pub struct AttemptRecord {
     clippy::trivially_copy_pass_by_ref,
     reason = "serde calls it with a reference"
 )]
-fn is_zero(number: &u64) -> bool {
+pub(crate) fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
@@ -142,41 +143,6 @@ pub enum OutcomeWord {
     Expired,
     /// Given up uncharged.
     Interrupted,
-}
-
-/// What an attempt used (S8).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Usage {
-    /// Time on a processor.
-    #[serde(rename = "cpu_us", with = "micros")]
-    pub cpu: Duration,
-    /// Time from start to end.
-    #[serde(rename = "wall_us", with = "micros")]
-    pub wall: Duration,
-    /// The most bytes that its memories and tables had together.
-    pub peak_memory_bytes: u64,
-    /// Units of fuel, where the deployment counts them.
-    pub fuel: Option<u64>,
-}
-
-/// Durations of attempts: whole microseconds.
-mod micros {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(
-        duration: &Duration,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Duration, D::Error> {
-        u64::deserialize(deserializer).map(Duration::from_micros)
-    }
 }
 
 /// A line that an attempt wrote.
@@ -235,6 +201,8 @@ pub struct Report {
     pub task: Option<TaskName>,
     /// The queue that it was claimed from.
     pub queue: QueueName,
+    /// Whose usage the attempt's is, where its envelope says so.
+    pub tenant: Option<String>,
     /// The generation that this belongs to.
     pub generation: u32,
     /// The delivery that this belongs to: the fence.
@@ -284,6 +252,7 @@ impl Report {
             id: status.id,
             task: Some(status.task.clone()),
             queue: status.queue.clone(),
+            tenant: None,
             generation: status.generation,
             delivery: status.deliveries,
             enqueued_at: None,
@@ -302,13 +271,7 @@ impl Report {
         record.task = self.task.or(record.task);
         record.queue = Some(self.queue);
         record.enqueued_at = self.enqueued_at.or(record.enqueued_at);
-        let is_known = |attempt: &AttemptRecord| {
-            record
-                .attempts
-                .iter()
-                .any(|known| known.delivery == attempt.delivery)
-        };
-        let attempt = self.attempt.filter(|attempt| !is_known(attempt));
+        let attempt = self.attempt.filter(|attempt| !record.knows(attempt));
         record.attempts.extend(attempt);
         let excess = record.attempts.len().saturating_sub(MAX_KEPT_ATTEMPTS);
         record.attempts.drain(..excess);
@@ -354,6 +317,12 @@ impl Record {
                 ..kept
             },
         }
+    }
+
+    /// Whether this attempt was added before.
+    pub fn knows(&self, attempt: &AttemptRecord) -> bool {
+        let is_it = |known: &AttemptRecord| known.delivery == attempt.delivery;
+        self.attempts.iter().any(is_it)
     }
 
     fn forget_values(&mut self) {

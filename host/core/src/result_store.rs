@@ -13,7 +13,8 @@ use crate::store_error::StoreError;
 #[async_trait]
 pub trait ResultStore: Send + Sync {
     /// Adds reports to their records, each whole or not at all: a report of a generation that has ended, or of a
-    /// delivery before the newest known one, is stale and changes nothing (R1).
+    /// delivery before the newest known one, is stale and changes nothing (R1). An attempt that is added to a record is
+    /// added to the sums of [`UsageStore`](crate::usage_store::UsageStore) in the same step.
     async fn report(&self, reports: &[Report]) -> Result<Vec<Reported>, StoreError>;
 
     /// Makes deliveries known, so that earlier ones of the same envelopes are stale from now on, and gives the end

@@ -11,6 +11,7 @@ use crate::module_store::ModuleStore;
 use crate::queues::Queues;
 use crate::result_store::ResultStore;
 use crate::upkeep::Upkeep;
+use crate::usage_store::UsageStore;
 
 /// Everything that a client or a worker asks of its stores.
 #[derive(Clone)]
@@ -25,6 +26,8 @@ pub struct Stores {
     pub results: Arc<dyn ResultStore>,
     /// Keeps buckets of keys and values, beside the records.
     pub key_value: Arc<dyn KeyValue>,
+    /// Sums up what attempts used.
+    pub usage: Arc<dyn UsageStore>,
     /// Keeps modules and deployments.
     pub modules: Arc<dyn ModuleStore>,
     /// Carries commands and heartbeats.
@@ -40,7 +43,7 @@ impl Stores {
     pub fn on_one<S>(store: Arc<S>, clock: Arc<dyn Clock>) -> Self
     where
         S: Broker + Queues + DeadLetters + ResultStore + 'static,
-        S: KeyValue + ModuleStore + Control + Upkeep,
+        S: UsageStore + KeyValue + ModuleStore + Control + Upkeep,
     {
         Self {
             broker: Arc::clone(&store) as _,
@@ -48,6 +51,7 @@ impl Stores {
             dead_letters: Arc::clone(&store) as _,
             results: Arc::clone(&store) as _,
             key_value: Arc::clone(&store) as _,
+            usage: Arc::clone(&store) as _,
             modules: Arc::clone(&store) as _,
             control: Arc::clone(&store) as _,
             upkeep: vec![store as _],

@@ -45,6 +45,7 @@ pub fn join(broker_side: Stores, result_side: &Stores) -> Stores {
         dead_letters: joined,
         results: Arc::clone(&result_side.results),
         key_value: Arc::clone(&result_side.key_value),
+        usage: Arc::clone(&result_side.usage),
         upkeep,
         ..broker_side
     }

@@ -107,7 +107,7 @@ impl State {
             return Settled::Lost;
         };
         if let Some(report) = settling.report.clone() {
-            self.records.add(report, entry.deliveries, now);
+            self.keep(report, entry.deliveries, now);
         }
         self.shelves.shelve(entry, settling, now);
         Settled::Done

@@ -14,6 +14,7 @@ mod result_store;
 mod server;
 mod state;
 mod upkeep;
+mod usage_store;
 mod wakeups;
 
 pub use server::{Server, Store};

@@ -118,7 +118,7 @@ impl State {
     fn remove_cancelled(&mut self, id: EnvelopeId, now: Timestamp) {
         if let Some(entry) = self.shelves.take(id) {
             let report = Report::cancelled(&entry.status(), now);
-            self.records.add(report, entry.deliveries, now);
+            self.keep(report, entry.deliveries, now);
             self.shelves.forget(&entry, now);
         }
     }

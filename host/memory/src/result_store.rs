@@ -23,7 +23,7 @@ impl ResultStore for Store {
         let (mut state, now) = self.locked();
         let add = |report: &Report| {
             let newest = state.deliveries(report.id);
-            state.records.add(report.clone(), newest, now)
+            state.keep(report.clone(), newest, now)
         };
         let reported = reports.iter().map(add).collect();
         self.room.records.ring();
@@ -95,6 +95,19 @@ impl State {
     fn deliveries(&self, id: EnvelopeId) -> u32 {
         self.shelves.get(id).map_or(0, |entry| entry.deliveries)
     }
+
+    /// Adds a report to its record, and its attempt to the sums if it was not known before.
+    pub(crate) fn keep(&mut self, report: Report, newest: u32, now: Timestamp) -> Reported {
+        let record = self.records.get(report.id, now);
+        let is_known = |attempt| record.is_some_and(|record| record.knows(attempt));
+        let is_new = !report.attempt.as_ref().is_some_and(is_known);
+        let used = report.usage().filter(|_| is_new);
+        let reported = self.records.add(report, newest, now);
+        if let (Reported::Written, Some((key, sums))) = (reported, used) {
+            self.usage.add(key, &sums, now);
+        }
+        reported
+    }
 }
 
 /// What is kept of envelopes beside the envelopes themselves.
@@ -124,7 +137,7 @@ impl Records {
     }
 
     /// Adds a report to its record, unless `newest` or what is kept makes it stale (R1).
-    pub(crate) fn add(&mut self, report: Report, newest: u32, now: Timestamp) -> Reported {
+    fn add(&mut self, report: Report, newest: u32, now: Timestamp) -> Reported {
         let fence = Fence {
             id: report.id,
             generation: report.generation,

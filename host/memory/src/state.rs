@@ -14,6 +14,7 @@ use crate::control::Fleet;
 use crate::key_value::Buckets;
 use crate::module_store::Modules;
 use crate::result_store::Records;
+use crate::usage_store::Hours;
 
 /// Everything of one namespace.
 #[derive(Debug, Default)]
@@ -22,6 +23,7 @@ pub(crate) struct State {
     pub(crate) paused: BTreeSet<QueueName>,
     pub(crate) records: Records,
     pub(crate) buckets: Buckets,
+    pub(crate) usage: Hours,
     pub(crate) modules: Modules,
     pub(crate) fleet: Fleet,
 }

@@ -17,6 +17,7 @@ impl Upkeep for Store {
         let swept = state.records.sweep(now, limit)
             + state.shelves.sweep_dead(now, limit)
             + state.shelves.sweep_marks(now, limit)
+            + state.usage.sweep(now, limit)
             + state.fleet.sweep(now);
         Ok(swept as u64)
     }

@@ -14,6 +14,7 @@ use crate::grants::Granted;
 use crate::limits::{MemoryMeter, held};
 use crate::log::{Log, Stream, cut, escape};
 use crate::output::Output;
+use crate::usage::HostMeter;
 use crate::watch::{Request, Watch};
 
 /// Bytes of a progress note that are kept.
@@ -25,6 +26,7 @@ pub(crate) struct Guest {
     pub(crate) watch: Arc<Watch>,
     pub(crate) log: Arc<Mutex<Log>>,
     pub(crate) granted: Arc<Granted>,
+    pub(crate) usage: HostMeter,
     pub(crate) context: Arc<dyn AttemptContext>,
     pub(crate) resources: ResourceTable,
     /// Made at its first use: seeding its generators would be a good part of what a small task costs.
@@ -48,6 +50,7 @@ impl Guest {
             watch: ties.watch,
             log: Arc::new(Mutex::new(log)),
             granted: ties.granted,
+            usage: HostMeter::default(),
             context: ties.context,
             resources,
             wasi: None,
@@ -56,6 +59,12 @@ impl Guest {
 }
 
 impl Guest {
+    /// The guest calls one of its imports: every interface is linked by way of this, so that no call goes uncounted.
+    pub(crate) fn called(&mut self) -> &mut Self {
+        self.usage.call();
+        self
+    }
+
     /// Lets others run: tokio's own yield goes behind whatever else is ready, so that a guest that spins starves nobody.
     pub(crate) fn give_way(&self) -> impl Future<Output = ()> + Send + 'static {
         let (watch, context) = (Arc::clone(&self.watch), Arc::clone(&self.context));
@@ -68,12 +77,14 @@ impl Guest {
 }
 
 impl WasiView for Guest {
+    /// Asked for once by every call.
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        let guest = self.called();
+        let (log, granted) = (&guest.log, &guest.granted);
+        let wasi = || wasi(log, &granted.grants);
         WasiCtxView {
-            ctx: self
-                .wasi
-                .get_or_insert_with(|| wasi(&self.log, &self.granted.grants)),
-            table: &mut self.resources,
+            ctx: guest.wasi.get_or_insert_with(wasi),
+            table: &mut guest.resources,
         }
     }
 }
@@ -129,7 +140,11 @@ impl context::Host for Guest {
         &mut self,
         state: types::Payload,
     ) -> wasmtime::Result<Result<(), context::StoreError>> {
+        let size = state.body.len();
         let saved = self.context.save_checkpoint(state.into()).await;
+        if saved.is_ok() {
+            self.usage.bytes_out(size);
+        }
         Ok(saved.map_err(Into::into))
     }
 }

@@ -11,6 +11,7 @@ use wasmtime::{
 
 use crate::bindings::Task;
 use crate::context::Guest;
+use crate::poll;
 
 /// What the guest's own frames may take of the native stack.
 pub(crate) const GUEST_STACK: usize = 512 << 10;
@@ -189,6 +190,7 @@ fn bound(number: usize) -> u32 {
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    Task::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, |guest| guest)?;
+    poll::add_to_linker(&mut linker)?;
+    Task::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, Guest::called)?;
     Ok(linker)
 }

@@ -14,7 +14,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::bindings::stem::task::types;
 use crate::engine::GUEST_STACK;
-use crate::limits::{OverMemory, held};
+use crate::limits::{OverCalls, OverMemory, held};
 use crate::log::{cut, escape};
 use crate::watch::{Ended, Request, Watch};
 
@@ -179,6 +179,9 @@ fn crossed(error: &wasmtime::Error, limits: &Limits, watch: &Watch) -> Option<Fa
     if let Some(OverMemory { allowed, asked }) = error.downcast_ref() {
         return Some(over_memory(*allowed, *asked));
     }
+    if let Some(OverCalls { asked }) = error.downcast_ref() {
+        return Some(over_calls(*asked));
+    }
     match error.downcast_ref() {
         Some(Trap::OutOfFuel) => return Some(over_fuel(limits)),
         Some(Trap::StackOverflow) => return Some(over_stack()),
@@ -238,6 +241,14 @@ fn over_stack() -> Failure {
         ByteSize(allowed)
     );
     over(Limit::Stack, allowed, allowed, message)
+}
+
+fn over_calls(asked: usize) -> Failure {
+    let [allowed, used] =
+        [held::CALLS, asked].map(|calls| u64::try_from(calls).unwrap_or(u64::MAX));
+    let message =
+        format!("the task has {used} calls to the host in flight, over the limit of {allowed}");
+    over(Limit::HostCalls, allowed, used, message)
 }
 
 fn over_output(used: u64, limits: &Limits) -> Failure {

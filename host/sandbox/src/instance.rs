@@ -6,7 +6,8 @@ use std::sync::{Arc, PoisonError};
 use std::task::Poll;
 
 use stem_core::policy::Limits;
-use stem_core::record::{LogLine, Usage};
+use stem_core::record::LogLine;
+use stem_core::usage::Usage;
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower};
 use wasmtime::{Store, UpdateDeadline};
 
@@ -74,6 +75,7 @@ impl Instance {
         });
         let guest = self.store.data();
         let peak_memory_bytes = guest.memory.peak();
+        let (host_calls, bytes_out) = (guest.usage.calls(), guest.usage.sent());
         let (log, log_dropped) = guest
             .log
             .lock()
@@ -85,6 +87,8 @@ impl Instance {
             wall: self.watch.elapsed(),
             peak_memory_bytes,
             fuel,
+            host_calls,
+            bytes_out,
         };
         Remains {
             usage,

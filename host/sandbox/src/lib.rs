@@ -25,6 +25,7 @@ mod modules;
 mod native;
 mod output;
 mod overrides;
+mod poll;
 mod program;
 mod sandbox;
 mod tasks;

@@ -15,6 +15,8 @@ pub(crate) mod held {
     pub(crate) const HANDLES: usize = 4_096;
     /// Host resources behind those handles.
     pub(crate) const RESOURCES: usize = 4_096;
+    /// Calls that the host works on at one time: what one `poll` waits for, or requests that are on their way.
+    pub(crate) const CALLS: usize = 1_024;
     /// Random bytes that one call may ask for.
     pub(crate) const RANDOM_BYTES: u64 = 1 << 20;
 }
@@ -25,6 +27,23 @@ pub(crate) mod held {
 pub(crate) struct OverMemory {
     pub(crate) allowed: u64,
     pub(crate) asked: u64,
+}
+
+/// The guest asked the host to work on more calls at one time than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the guest has {asked} calls in flight and may have {}", held::CALLS)]
+pub(crate) struct OverCalls {
+    pub(crate) asked: usize,
+}
+
+impl OverCalls {
+    /// Ends the guest where so many calls in flight are too many.
+    pub(crate) fn check(asked: usize) -> wasmtime::Result<()> {
+        match asked > held::CALLS {
+            true => Err(wasmtime::Error::new(Self { asked })),
+            false => Ok(()),
+        }
+    }
 }
 
 /// Sums all memories and tables of one attempt.

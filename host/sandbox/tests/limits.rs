@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::hostile::{Hostile, running};
@@ -297,6 +298,57 @@ fn a_guest_that_hoards_handles_is_recorded_as_that() {
     );
     let (limit, allowed, used) = crossed(&block_on(run(module, &[])));
     assert_eq!((limit, allowed, used), (Limit::HostResources, 4_096, 4_097));
+}
+
+/// `wasi:io/poll`, and a timer to wait for.
+fn waiting_for(timers: usize) -> Hostile {
+    let packages = "package wasi:io@0.2.0 { interface poll { resource pollable; poll: func(in: list<borrow<pollable>>) -> list<u32>; } }
+        package wasi:clocks@0.2.0 { interface monotonic-clock { use wasi:io/poll@0.2.0.{pollable}; subscribe-duration: func(when: u64) -> pollable; } }";
+    let imports = r#"(import "wasi:io/poll@0.2.0" "poll" (func $poll (param i32 i32 i32)))
+        (import "wasi:clocks/monotonic-clock@0.2.0" "subscribe-duration" (func $timer (param i64) (result i32)))"#;
+    let list = format!(
+        "(local $n i32) (local $timer i32) (local.set $timer (call $timer (i64.const 1)))
+        (loop (i32.store (i32.add (i32.const 8192) (i32.shl (local.get $n) (i32.const 2))) (local.get $timer))
+            (local.set $n (i32.add (local.get $n) (i32.const 1)))
+            (br_if 0 (i32.lt_u (local.get $n) (i32.const {timers}))))
+        (call $poll (i32.const 8192) (i32.const {timers}) (i32.const 6144)) (global.get $ok)"
+    );
+    let interfaces = "import wasi:io/poll@0.2.0; import wasi:clocks/monotonic-clock@0.2.0;";
+    running(&list).importing(interfaces, packages, imports)
+}
+
+/// S3: what it waits for at one time are its calls in flight, also where it names one thing many times.
+#[test]
+fn a_guest_with_too_many_calls_in_flight_is_recorded_as_that() {
+    let execution = block_on(run(waiting_for(1_025), &[]));
+    assert_eq!(crossed(&execution), (Limit::HostCalls, 1_024, 1_025));
+    let execution = block_on(run(waiting_for(1_024), &[]));
+    assert_eq!(result(&execution), "ok");
+}
+
+// === what is counted ===
+
+/// S8
+#[test]
+fn every_call_of_the_host_is_counted() {
+    assert_eq!(block_on(run(Hostile::default(), &[])).usage.host_calls, 0);
+    assert_eq!(block_on(run(waiting_for(3), &[])).usage.host_calls, 2);
+    let emit = "(call $emit (i32.const 2) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0))";
+    let module = running(&format!("{emit} {emit} {emit} (global.get $ok)"));
+    let usage = block_on(run(module.importing("", "", LOG), &[])).usage;
+    assert_eq!((usage.host_calls, usage.bytes_out), (3, 0));
+}
+
+/// S8
+#[test]
+fn a_checkpoint_that_is_saved_has_left_the_sandbox() {
+    let attempt = Attempt::fate("checkpoint");
+    let kept = Arc::clone(&attempt.context);
+    let execution = block_on(async { attempt.run(&misbehave(&[]).await).await });
+    let saved = kept.checkpoint.lock().expect("not poisoned").clone();
+    let saved = saved.expect("it was saved").body.len();
+    assert_eq!(execution.usage.bytes_out, saved as u64);
+    assert!(execution.usage.host_calls >= 2, "{:?}", execution.usage);
 }
 
 // === what a failure says ===

@@ -25,6 +25,7 @@ mod settle;
 mod store;
 mod turn;
 mod upkeep;
+mod usage_store;
 mod wake;
 mod writer;
 

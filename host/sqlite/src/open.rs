@@ -13,10 +13,11 @@ use crate::problem::{Problem, Stepped};
 use crate::store::Synchronous;
 
 /// What makes each layout from the one before it: an empty file takes all of them.
-const LAYOUTS: [&str; 3] = [
+const LAYOUTS: [&str; 4] = [
     include_str!("schema/v1.sql"),
     include_str!("schema/v2.sql"),
     include_str!("schema/v3.sql"),
+    include_str!("schema/v4.sql"),
 ];
 /// The layout that this build writes: `PRAGMA user_version`.
 pub(crate) const SCHEMA_VERSION: i64 = LAYOUTS.len() as i64;

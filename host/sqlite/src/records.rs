@@ -7,9 +7,11 @@ use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
 use stem_core::record::{DEAD_LETTER_RETENTION, Progress, Record, Report, kept_for};
 use stem_core::state::{EndState, State};
+use stem_core::usage::{UsageKey, UsageSums};
 
 use crate::problem::{Problem, Stepped};
 use crate::rows::{self, millis};
+use crate::usage_store::Tally;
 use crate::writer::Step;
 
 /// A report as it is stored where nothing was kept before. It is made by the caller, so that the writer need not.
@@ -20,6 +22,7 @@ pub(crate) struct Entry {
     pub(crate) delivery: u32,
     pub(crate) end: Option<EndState>,
     retention: Duration,
+    usage: Option<(UsageKey, UsageSums)>,
     body: Vec<u8>,
 }
 
@@ -31,6 +34,7 @@ impl Entry {
             delivery: report.delivery,
             end: report.end.as_ref().map(|end| end.state),
             retention: report.retention,
+            usage: report.usage(),
             body: rows::encode(&report.clone().merge_into(None))?,
         })
     }
@@ -53,6 +57,7 @@ impl Entry {
             queue: record
                 .queue
                 .ok_or_else(|| Problem::unreadable("a record", "no queue"))?,
+            tenant: None,
             generation: self.generation,
             delivery: self.delivery,
             enqueued_at: record.enqueued_at,
@@ -63,22 +68,24 @@ impl Entry {
     }
 }
 
-/// Adds reports to the records of their envelopes.
-pub(crate) struct Recorder<'s, 'c> {
+/// Adds reports to the records of their envelopes, and what their attempts used to the sums.
+pub(crate) struct Recorder<'s, 'c, 'e> {
     step: &'s Step<'c>,
     add: CachedStatement<'c>,
+    tally: Tally<'e>,
 }
 
-impl<'s, 'c> Recorder<'s, 'c> {
+impl<'s, 'c, 'e> Recorder<'s, 'c, 'e> {
     pub(crate) fn new(step: &'s Step<'c>) -> Stepped<Self> {
         const ADD: &str = "INSERT INTO records
             (number, namespace, id, generation, delivery, state, expires_at, body)
             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) ON CONFLICT DO NOTHING";
         let add = step.prepare(ADD)?;
-        Ok(Self { step, add })
+        let tally = Tally::default();
+        Ok(Self { step, add, tally })
     }
 
-    pub(crate) fn add(&mut self, number: i64, entry: &Entry) -> Stepped<()> {
+    pub(crate) fn add(&mut self, number: i64, entry: &'e Entry) -> Stepped<()> {
         let added = self.add.execute(rusqlite::params![
             number,
             self.step.namespace,
@@ -89,18 +96,31 @@ impl<'s, 'c> Recorder<'s, 'c> {
             millis(entry.expires_at(self.step.now)),
             entry.body,
         ])?;
-        match added {
-            0 => merge(self.step, number, entry),
-            _ => Ok(()),
+        let is_new = match added {
+            0 => merge(self.step, number, entry)?,
+            _ => true,
+        };
+        if let (true, Some((key, sums))) = (is_new, &entry.usage) {
+            self.tally.add(key, sums);
         }
+        Ok(())
+    }
+
+    /// Writes the sums: to be called once everything is added.
+    pub(crate) fn finish(&self) -> Stepped<()> {
+        self.tally.write(self.step)
     }
 }
 
-fn merge(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
+/// Adds a report to what was kept before; gives whether its attempt was not known.
+fn merge(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<bool> {
     const MERGE: &str = "UPDATE records SET generation = ?2, delivery = max(delivery, ?3),
         state = ?4, expires_at = ?5, body = ?6 WHERE number = ?1";
     let kept = kept(step.connection, number, step.now)?;
-    let body = rows::encode(&entry.report()?.merge_into(kept))?;
+    let report = entry.report()?;
+    let knows = |record: &Record| report.attempt.as_ref().is_some_and(|it| record.knows(it));
+    let is_known = kept.as_ref().is_some_and(knows);
+    let body = rows::encode(&report.merge_into(kept))?;
     let params = rusqlite::params![
         number,
         entry.generation,
@@ -110,7 +130,7 @@ fn merge(step: &Step<'_>, number: i64, entry: &Entry) -> Stepped<()> {
         body,
     ];
     step.execute(MERGE, params)?;
-    Ok(())
+    Ok(!is_known)
 }
 
 /// The record of this number, unless it has expired.

@@ -25,7 +25,11 @@ impl ResultStore for Store {
         let entries = entries.map_err(|problem| self.shared.error(REPORT, problem))?;
         self.write(REPORT, move |step| {
             step.wake(Topic::Records);
-            entries.iter().map(|entry| report(step, entry)).collect()
+            let mut recorder = Recorder::new(step)?;
+            let report = |entry| report(step, &mut recorder, entry);
+            let reported = entries.iter().map(report).collect::<Stepped<_>>()?;
+            recorder.finish()?;
+            Ok(reported)
         })
         .await
     }
@@ -158,7 +162,11 @@ fn end_state(word: &str) -> Option<EndState> {
         .and_then(State::end)
 }
 
-fn report(step: &Step<'_>, entry: &Entry) -> Stepped<Reported> {
+fn report<'e>(
+    step: &Step<'_>,
+    recorder: &mut Recorder<'_, '_, 'e>,
+    entry: &'e Entry,
+) -> Stepped<Reported> {
     let number = number_for(step, entry.id)?;
     let standing = Standing::of(step, number)?;
     let fence = Fence {
@@ -169,7 +177,7 @@ fn report(step: &Step<'_>, entry: &Entry) -> Stepped<Reported> {
     if standing.is_stale(&fence) {
         return Ok(Reported::Stale);
     }
-    Recorder::new(step)?.add(number, entry)?;
+    recorder.add(number, entry)?;
     match entry.end {
         None => records::prolong_fence(step, number, entry)?,
         // Only a replay can go on from a checkpoint.

@@ -39,6 +39,7 @@ pub(crate) fn settle(step: &Step<'_>, endings: &[Ending]) -> Stepped<Vec<Settled
         .iter()
         .map(|ending| desk.settle(ending))
         .collect::<Stepped<_>>()?;
+    desk.recorder.finish()?;
     if settled.contains(&Settled::Done) {
         step.wake(Topic::Records);
     }
@@ -52,10 +53,10 @@ pub(crate) fn settle(step: &Step<'_>, endings: &[Ending]) -> Stepped<Vec<Settled
 }
 
 /// What a batch of settlements needs.
-struct Desk<'s, 'c> {
+struct Desk<'s, 'c, 'e> {
     step: &'s Step<'c>,
     acknowledge: CachedStatement<'c>,
-    recorder: Recorder<'s, 'c>,
+    recorder: Recorder<'s, 'c, 'e>,
     leftovers: Leftovers,
     has_bodies: bool,
 }
@@ -67,7 +68,7 @@ macro_rules! leased {
     };
 }
 
-impl<'s, 'c> Desk<'s, 'c> {
+impl<'s, 'c, 'e> Desk<'s, 'c, 'e> {
     fn new(step: &'s Step<'c>) -> Stepped<Self> {
         const ACKNOWLEDGE: &str = concat!("DELETE FROM envelopes", leased!());
         const BODIES: &str = "SELECT EXISTS (SELECT 1 FROM bodies)";
@@ -80,7 +81,7 @@ impl<'s, 'c> Desk<'s, 'c> {
         })
     }
 
-    fn settle(&mut self, ending: &Ending) -> Stepped<Settled> {
+    fn settle(&mut self, ending: &'e Ending) -> Stepped<Settled> {
         if !self.apply(ending)? {
             return Ok(Settled::Lost);
         }

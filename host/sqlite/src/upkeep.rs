@@ -17,6 +17,7 @@ use crate::problem::Stepped;
 use crate::records;
 use crate::rows::{self, count, millis};
 use crate::store::{Store, Synchronous};
+use crate::usage_store;
 use crate::writer::Step;
 
 /// How long an empty lane stays.
@@ -27,7 +28,15 @@ impl Upkeep for Store {
     async fn sweep(&self, limit: usize) -> Result<u64, StoreError> {
         self.write("sweep", move |step| {
             let mut swept = 0;
-            for part in [records, fences, dead, remembered, rest, lanes] {
+            for part in [
+                records,
+                fences,
+                dead,
+                remembered,
+                rest,
+                lanes,
+                usage_store::sweep,
+            ] {
                 if swept < limit {
                     swept += part(step, limit - swept)?;
                 }

@@ -128,7 +128,7 @@ async fn a_newer_format_is_refused_with_both_versions() {
     upgrade(&path);
     let (kind, message) = refusal(&path).await;
     assert_eq!(kind, StoreErrorKind::Unreadable);
-    assert_says(&message, &["format 99", "format 3", "upgrade"]);
+    assert_says(&message, &["format 99", "format 4", "upgrade"]);
 }
 
 fn upgrade(path: &Path) {
@@ -228,7 +228,7 @@ async fn a_store_says_what_it_is() {
     let facts = facts(options(&path)).await;
     assert_eq!(facts["store"], "sqlite".into());
     assert_eq!(facts["path"], Fact::Text(path.display().to_string()));
-    assert_eq!(facts["format"], Fact::Count(3));
+    assert_eq!(facts["format"], Fact::Count(4));
 }
 
 /// B1

@@ -156,7 +156,7 @@ async fn nothing_is_left_when_everything_has_expired() {
     here.settle_next(Settlement::Ack).await;
     assert!(rows(&file.path()).len() > 5);
     for _ in 0..2 {
-        clock.advance(DAY * 8);
+        clock.advance(DAY * 16);
         here.sweep().await;
     }
     assert_eq!(rows(&file.path()), []);

@@ -21,10 +21,11 @@ use stem_core::outcome::{DeadReason, Failure, FailureKind, Settlement};
 use stem_core::payload::{DEFAULT_PAYLOAD_LIMIT, Payload, StoredPayload};
 use stem_core::policy::{Limits, TaskPolicy};
 use stem_core::record::{
-    AttemptError, AttemptRecord, End, LogLevel, LogLine, OutcomeWord, Progress, Report, Usage,
+    AttemptError, AttemptRecord, End, LogLevel, LogLine, OutcomeWord, Progress, Report,
 };
 use stem_core::result_store::Fence;
 use stem_core::state::EndState;
+use stem_core::usage::Usage;
 use tokio::sync::watch;
 
 use crate::clock::ManualClock;
@@ -190,6 +191,7 @@ pub fn report(fence: &Fence) -> Report {
         id: fence.id,
         task: Some(task_name(DEFAULT_TASK)),
         queue: queue_name(DEFAULT_QUEUE),
+        tenant: None,
         generation: fence.generation,
         delivery: fence.delivery,
         enqueued_at: Some(ManualClock::START),
@@ -262,6 +264,8 @@ pub fn usage() -> Usage {
         wall: Duration::from_micros(7_250),
         peak_memory_bytes: 1 << 20,
         fuel: Some(12_345),
+        host_calls: 17,
+        bytes_out: 2_048,
     }
 }
 

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stem_core::clock::Timestamp;
+use stem_core::envelope::Envelope;
 use stem_core::executor::Execution;
 use stem_core::outcome::{DeadReason, Failure, FailureKind, MAX_SNOOZES, Outcome, Settlement};
 use stem_core::payload::StoredPayload;
@@ -18,7 +19,7 @@ pub(crate) fn of(
     settlement: Settlement,
     end: Option<EndState>,
 ) -> Report {
-    let delivery = attempt.delivery;
+    let (delivery, envelope) = (attempt.delivery, attempt.envelope.as_ref());
     let ended_at = attempt.time_of(attempt.desk.clock.monotonic());
     let retention = match end {
         None => LIVE_RECORD_RETENTION + settlement.delay(),
@@ -28,12 +29,10 @@ pub(crate) fn of(
         id: delivery.receipt.id,
         task: Some(delivery.task.clone()),
         queue: delivery.queue.clone(),
+        tenant: envelope.and_then(Envelope::tenant).map(str::to_owned),
         generation: delivery.generation,
         delivery: delivery.receipt.delivery,
-        enqueued_at: attempt
-            .envelope
-            .as_ref()
-            .map(|envelope| envelope.enqueued_at),
+        enqueued_at: envelope.map(|envelope| envelope.enqueued_at),
         end: end.map(|state| ending(state, &execution, settlement, ended_at)),
         attempt: attempt.has_run.then(|| attempt.record(execution, ended_at)),
         retention,

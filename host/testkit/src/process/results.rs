@@ -6,6 +6,7 @@ use stem_core::payload::StoredPayload;
 use stem_core::record::{Progress, Record, Report};
 use stem_core::result_store::{Fence, Reported};
 use stem_core::state::{EndState, State};
+use stem_core::usage_store::{UsageQuestion, UsageShare};
 
 use super::{ANSWERS, Process};
 use crate::builders::json;
@@ -64,6 +65,11 @@ impl Process {
     pub async fn checkpoint(&self, id: EnvelopeId) -> Option<StoredPayload> {
         let checkpoint = self.stores.results.load_checkpoint(id).await;
         checkpoint.expect(ANSWERS)
+    }
+
+    /// What attempts used.
+    pub async fn usage(&self, question: &UsageQuestion) -> Vec<UsageShare> {
+        self.stores.usage.usage(question).await.expect(ANSWERS)
     }
 
     /// The end that is recorded of one envelope.

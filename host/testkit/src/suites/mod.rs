@@ -19,6 +19,7 @@ pub mod records;
 pub mod retention;
 pub mod settling;
 pub mod two_stores;
+pub mod usage;
 pub mod waiting;
 pub mod waits;
 
@@ -284,6 +285,19 @@ macro_rules! each_promise {
                 values_too_large_for_one_answer_are_refused,
                 a_bucket_that_holds_nothing_is_gone,
                 a_bucket_is_cleared_in_chunks,
+            }
+            usage {
+                what_attempts_used_is_summed_by_task_queue_and_tenant,
+                usage_of_one_task_queue_or_tenant_can_be_asked_for,
+                attempts_are_counted_by_how_they_ended,
+                a_settled_attempt_is_summed,
+                an_attempt_of_a_lost_delivery_is_not_summed,
+                an_attempt_is_summed_once,
+                sums_outlive_records,
+                usage_is_counted_from_the_beginning_of_an_hour: MovableClock,
+                tenants_beyond_the_bound_are_summed_together: MovableClock,
+                sums_are_forgotten_after_31_days: MovableClock,
+                a_namespace_never_sees_the_usage_of_another,
             }
             modules {
                 a_module_comes_back_by_its_digest_in_another_process,
