@@ -9,7 +9,7 @@ use crate::arguments;
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "Grants")]
 pub struct GrantFlags {
-    /// Let it send requests here: HOST, HOST:PORT or SCHEME://HOST[:PORT]
+    /// Let it send requests here: HOST, HOST:PORT, SCHEME://HOST or SCHEME://HOST:PORT
     #[arg(long = "allow-http", value_name = "HOST[:PORT]")]
     http: Vec<String>,
     /// Let it enqueue this task; * stands for anything
