@@ -3,7 +3,10 @@
 //! The only file that reads the environment. An unknown key or a bad value stops the start: a setting that is silently
 //! ignored sends work to the wrong store.
 
+mod file;
+
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -13,12 +16,14 @@ use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
 use crate::sandbox::CacheOptions;
+use crate::secrets::{self, SecretSettings, SecretVariables};
 use crate::stores::StoreUrl;
+use file::{file_path, read_file};
 
 /// The file that is read from the current directory.
 pub const FILE_NAME: &str = "stem-host.toml";
 const PREFIX: &str = "STEM_";
-const KEYS: [&str; 8] = [
+const KEYS: [&str; 9] = [
     "broker-url",
     "result-backend-url",
     "namespace",
@@ -27,6 +32,7 @@ const KEYS: [&str; 8] = [
     "log-level",
     "cache-dir",
     "cache-size",
+    "secrets-dir",
 ];
 /// In place of a folder: no compiled code is kept.
 pub const NO_CACHE: &str = "none";
@@ -52,6 +58,9 @@ pub struct Flags {
     /// Where compiled modules are kept, or none [default: stem in the user's cache directory]
     #[arg(long, value_name = "PATH", global = true, help_heading = "Stores")]
     pub cache_dir: Option<String>,
+    /// Where workers find secrets that are not in STEM_SECRET_NAME: a file for each, named NAME
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Stores")]
+    pub secrets_dir: Option<String>,
     /// What is logged: error, warn, info, debug, trace, or a filter such as stem_worker=debug
     #[arg(long, value_name = "FILTER", global = true)]
     pub log_level: Option<String>,
@@ -59,7 +68,10 @@ pub struct Flags {
 
 /// The part of the environment that this program reads.
 #[derive(Debug, Clone, Default)]
-pub struct Environment(BTreeMap<String, String>);
+pub struct Environment {
+    variables: BTreeMap<String, String>,
+    secrets: SecretVariables,
+}
 
 /// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,6 +88,8 @@ pub struct Config {
     pub payload_limit: ByteSize,
     /// Where compiled modules are kept, if anywhere (S5).
     pub cache: Option<CacheOptions>,
+    /// Where the values of secrets are (M4).
+    pub secrets: SecretSettings,
     /// What is logged, if anything was said about it.
     pub log_level: Option<String>,
     /// The file that was read, if there was one.
@@ -97,15 +111,27 @@ impl Environment {
         reason = "this is the configuration that reads it"
     )]
     pub fn read() -> Self {
+        Self::of(std::env::vars_os())
+    }
+
+    fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
         let is_ours = |name: &str| {
             name.starts_with(PREFIX)
                 || name.starts_with("XDG_")
                 || ["HOME", "NO_COLOR"].contains(&name)
         };
-        let variables = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter(|(name, _)| is_ours(name));
-        Self(variables.collect())
+        let mut environment = Self::default();
+        for (name, value) in variables {
+            let Ok(name) = name.into_string() else {
+                continue;
+            };
+            if let Some(secret) = name.strip_prefix(secrets::PREFIX) {
+                environment.secrets.add(secret, value);
+            } else if let (true, Ok(value)) = (is_ours(&name), value.into_string()) {
+                environment.variables.insert(name, value);
+            }
+        }
+        environment
     }
 
     /// Whether colour is welcome (no-color.org).
@@ -114,7 +140,7 @@ impl Environment {
     }
 
     fn get(&self, name: &str) -> Option<&str> {
-        self.0
+        self.variables
             .get(name)
             .map(String::as_str)
             .filter(|value| !value.is_empty())
@@ -127,7 +153,10 @@ impl Environment {
             .map(variable)
             .chain(OTHER_VARIABLES.map(str::to_owned))
             .collect();
-        let ours = self.0.keys().filter_map(|name| name.strip_prefix(PREFIX));
+        let ours = self
+            .variables
+            .keys()
+            .filter_map(|name| name.strip_prefix(PREFIX));
         for name in ours {
             let full = format!("{PREFIX}{name}");
             let names = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
@@ -177,6 +206,7 @@ impl Config {
             default_queue,
             payload_limit: DEFAULT_PAYLOAD_LIMIT,
             cache: None,
+            secrets: SecretSettings::default(),
             log_level: None,
             file: None,
         }
@@ -213,6 +243,10 @@ impl Config {
                 None => DEFAULT_PAYLOAD_LIMIT,
             },
             cache: layers.cache()?,
+            secrets: SecretSettings {
+                variables: environment.secrets.read()?,
+                directory: layers.take("secrets-dir").map(Given::path),
+            },
             log_level: layers.take("log-level").map(|given| given.value),
             file,
         })
@@ -244,6 +278,7 @@ impl Layers<'_> {
             "namespace" => &self.flags.namespace,
             "log-level" => &self.flags.log_level,
             "cache-dir" => &self.flags.cache_dir,
+            "secrets-dir" => &self.flags.secrets_dir,
             _ => &None,
         };
         let variable = variable(key);
@@ -268,7 +303,7 @@ impl Layers<'_> {
         };
         let folder = match self.take("cache-dir") {
             Some(given) if given.value == NO_CACHE => None,
-            Some(given) => Some(given.folder.unwrap_or_default().join(given.value)),
+            Some(given) => Some(given.path()),
             None => self.environment.cache_directory(),
         };
         Ok(folder.map(|folder| {
@@ -308,6 +343,11 @@ impl Given {
             .map_err(|problem| Failure::usage(format!("read {}", self.by), problem).into())
     }
 
+    /// A path; one in a file is meant from that file's folder.
+    fn path(self) -> PathBuf {
+        self.folder.unwrap_or_default().join(self.value)
+    }
+
     /// A store; a path in a file is meant from that file's folder.
     fn store(&self) -> Result<StoreUrl> {
         let url = self.parse(StoreUrl::parse)?;
@@ -316,63 +356,6 @@ impl Given {
             None => url,
         })
     }
-}
-
-fn file_path(
-    flags: &Flags,
-    environment: &Environment,
-    directory: &Path,
-) -> Result<Option<PathBuf>> {
-    let named = flags
-        .config
-        .clone()
-        .or_else(|| environment.get("STEM_CONFIG").map(PathBuf::from));
-    if let Some(path) = named {
-        let path = directory.join(path);
-        if !path.is_file() {
-            let attempted = format!("read the configuration `{}`", path.display());
-            return Err(Failure::usage(attempted, "there is no such file").into());
-        }
-        return Ok(Some(path));
-    }
-    let path = directory.join(FILE_NAME);
-    Ok(path.is_file().then_some(path))
-}
-
-/// The settings of a file, by key; a key may also be written as the environment writes it.
-fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
-    let attempted = || format!("read the configuration `{}`", path.display());
-    let text = std::fs::read_to_string(path).map_err(|error| Failure::usage(attempted(), error))?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| Failure::usage(attempted(), error.to_string().trim()))?;
-    let mut settings = BTreeMap::new();
-    for (written, value) in table {
-        let key = canonical(&written).ok_or_else(|| {
-            let hint = nearest(&normalised(&written), KEYS);
-            let hint = hint.map(|near| format!("; did you mean `{near}`?"));
-            let problem = format!("unknown key `{written}`{}", hint.unwrap_or_default());
-            Failure::usage(attempted(), problem).hint(format!("the keys are {}", KEYS.join(", ")))
-        })?;
-        let toml::Value::String(value) = value else {
-            let problem = format!("`{written}` is no text: write {key} = \"…\"");
-            return Err(Failure::usage(attempted(), problem).into());
-        };
-        if settings.insert(key.to_owned(), value).is_some() {
-            return Err(Failure::usage(attempted(), format!("`{key}` is given twice")).into());
-        }
-    }
-    Ok(settings)
-}
-
-fn normalised(written: &str) -> String {
-    let name = written.strip_prefix(PREFIX).unwrap_or(written);
-    name.to_lowercase().replace('_', "-")
-}
-
-fn canonical(written: &str) -> Option<&'static str> {
-    let normalised = normalised(written);
-    KEYS.into_iter().find(|key| *key == normalised)
 }
 
 #[cfg(test)]

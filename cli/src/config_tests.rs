@@ -12,10 +12,8 @@ fn folder(file: Option<&str>) -> tempfile::TempDir {
 }
 
 fn environment(variables: &[(&str, &str)]) -> Environment {
-    let mut all = BTreeMap::from([("HOME".to_owned(), "/home/ada".to_owned())]);
-    let own = variables.iter();
-    all.extend(own.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-    Environment(all)
+    let all = [("HOME", "/home/ada")].iter().chain(variables);
+    Environment::of(all.map(|(name, value)| (name.into(), value.into())))
 }
 
 fn load(flags: &Flags, variables: &[(&str, &str)], file: Option<&str>) -> Result<Config, String> {
@@ -198,4 +196,43 @@ fn the_cache_has_a_size_and_a_relative_folder_is_meant_from_its_file() {
     let cache = config.cache.expect("a cache");
     assert_eq!(cache.folder, folder.path().join("code"));
     assert_eq!(cache.size, ByteSize::mib(3));
+}
+
+/// M4
+#[test]
+fn secrets_come_from_the_environment_and_no_form_of_the_settings_shows_one() {
+    let variables = [("STEM_SECRET_TOKEN", "hunter2"), ("STEM_SECRET_NONE", "")];
+    let config = load(&Flags::default(), &variables, None).expect("loaded");
+    let names = config.secrets.variables.keys();
+    assert_eq!(
+        names.map(|name| name.as_str()).collect::<Vec<_>>(),
+        ["TOKEN"]
+    );
+    let shown = format!("{config:?} {:?}", environment(&variables));
+    assert!(shown.contains("TOKEN"), "{shown}");
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// M4
+#[test]
+fn a_directory_of_secrets_in_a_file_is_meant_from_that_files_folder() {
+    let folder = folder(Some("secrets-dir = \"keys\""));
+    let flags = Flags {
+        config: Some(folder.path().join(FILE_NAME)),
+        ..Flags::default()
+    };
+    let config = Config::load(&flags, &environment(&[]), Path::new("/elsewhere")).expect("loaded");
+    assert_eq!(config.secrets.directory, Some(folder.path().join("keys")));
+}
+
+/// M4
+#[test]
+fn a_variable_that_can_be_no_secret_is_refused_without_its_value() {
+    let error = load(&Flags::default(), &[("STEM_SECRET_A-B", "hunter2")], None);
+    let error = error.expect_err("refused");
+    assert!(
+        error.contains("read STEM_SECRET_A-B: `A-B` is no name of a secret"),
+        "{error}"
+    );
+    assert!(!error.contains("hunter2"), "{error}");
 }

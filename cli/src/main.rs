@@ -16,6 +16,7 @@ mod module_file;
 mod output;
 mod progress;
 mod sandbox;
+mod secrets;
 mod signals;
 mod stores;
 mod terminal;

@@ -18,6 +18,7 @@ pub use stem_sandbox::{
 
 use crate::config::Config;
 use crate::errors::Failure;
+use crate::secrets;
 
 /// Compiles modules and runs them.
 #[derive(Clone)]
@@ -27,10 +28,20 @@ impl Engine {
     /// An engine for a worker with so many slots.
     pub fn for_worker(slots: usize, clock: &Arc<dyn Clock>, config: &Config) -> Result<Self> {
         let slots = u32::try_from(slots).unwrap_or(u32::MAX);
-        Ok(Self(Sandbox::new(options(slots, clock, config)?)?))
+        let mut options = options(slots, clock, config)?;
+        options.secrets = secrets::open(&config.secrets)?;
+        Ok(Self(Sandbox::new(options)?))
     }
 
-    /// An engine that looks at modules, one at a time.
+    /// An engine that runs attempts at home, one at a time, with this machine's secrets.
+    pub fn for_attempts(clock: &Arc<dyn Clock>, config: &Config) -> Result<Self> {
+        let mut options = options(1, clock, config)?;
+        options.allocation = Allocation::OnDemand;
+        options.secrets = secrets::open(&config.secrets)?;
+        Ok(Self(Sandbox::new(options)?))
+    }
+
+    /// An engine that looks at modules, one at a time, and needs no secret.
     pub fn for_inspection(clock: &Arc<dyn Clock>, config: &Config) -> Result<Self> {
         let mut options = options(1, clock, config)?;
         options.allocation = Allocation::OnDemand;

@@ -19,8 +19,8 @@ pub struct GrantFlags {
     #[arg(long = "allow-bucket", value_name = "NAME")]
     buckets: Vec<String>,
     /// A value that it may read
-    #[arg(long, value_name = "K=V", value_parser = arguments::pair)]
-    config: Vec<(String, String)>,
+    #[arg(long = "value", value_name = "K=V", value_parser = arguments::pair)]
+    values: Vec<(String, String)>,
     /// A secret that it may read; workers have its value in STEM_SECRET_NAME or a file
     #[arg(long = "secret", value_name = "NAME", value_parser = |name: &str| SecretName::new(name))]
     secrets: Vec<SecretName>,
@@ -42,7 +42,7 @@ impl GrantFlags {
             http: self.http.clone(),
             enqueue: self.enqueue.clone(),
             buckets: self.buckets.clone(),
-            config: self.config.iter().cloned().collect(),
+            config: self.values.iter().cloned().collect(),
             secrets: self.secrets.iter().cloned().collect(),
             environment: self.environment.iter().cloned().collect(),
             deterministic: self.deterministic,

@@ -66,7 +66,7 @@ pub struct Args {
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let clock = SystemClock::shared();
-    let engine = Engine::for_inspection(&clock, &invocation.config)?;
+    let engine = Engine::for_attempts(&clock, &invocation.config)?;
     let module = module_file::read(&args.file)?;
     let (task, grants) = args.inspect(&module, &engine, output).await?;
     let attempted = format!("run `{}`", task.name);

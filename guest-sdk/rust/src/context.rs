@@ -69,6 +69,16 @@ pub enum CheckpointError {
     Other(String),
 }
 
+/// A value that cannot be asked for, and why. With `?` the attempt fails and is tried again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConfigError(String);
+
+impl ConfigError {
+    pub(crate) fn new(why: String) -> Self {
+        Self(why)
+    }
+}
+
 impl Context {
     /// What is known about this attempt.
     pub fn attempt(&self) -> &Attempt {
@@ -114,6 +124,26 @@ impl Context {
     /// Keeps these bytes for the next attempt of this envelope. Durable when the call returns.
     pub fn save_checkpoint_payload(&self, state: Payload) -> Result<(), CheckpointError> {
         self.host.save_checkpoint(state)
+    }
+
+    /// A value, or a secret, that the deployment gives under this name; `None` where it gives none.
+    ///
+    /// A module that asks imports `wasi:config/store`, and is deployed with `--value KEY=VALUE` or `--secret NAME`, or
+    /// with lines under `[grants]` of `stem.toml`.
+    ///
+    /// ```
+    /// use stem_guest::{Context, Interruption};
+    ///
+    /// fn token(ctx: &Context) -> Result<String, Interruption> {
+    ///     let token = ctx.config("CRM_TOKEN")?;
+    ///     token.ok_or_else(|| Interruption::reject("unconfigured", "deploy with --secret CRM_TOKEN"))
+    /// }
+    ///
+    /// let ctx = Context::for_test().with_config("CRM_TOKEN", "for tests");
+    /// assert_eq!(token(&ctx).unwrap(), "for tests");
+    /// ```
+    pub fn config(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        self.host.config(key)
     }
 
     /// Writes a line with named values to the attempt's log.
@@ -181,3 +211,11 @@ impl fmt::Display for CheckpointError {
 }
 
 impl std::error::Error for CheckpointError {}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the deployment's values cannot be read: {}", self.0)
+    }
+}
+
+impl std::error::Error for ConfigError {}

@@ -57,7 +57,7 @@ mod registry;
 pub mod testing;
 
 pub use attempt::Attempt;
-pub use context::{CheckpointError, Context, Level, StopReason};
+pub use context::{CheckpointError, ConfigError, Context, Level, StopReason};
 pub use interruption::{Failure, Interruption, OrInterrupt};
 pub use payload::{Format, JSON, MSGPACK, Payload};
 pub use schemars;

@@ -44,7 +44,7 @@ impl Capability {
         match self {
             Self::Http => "`--allow-http HOST`, or `http = [\"https://HOST\"]`",
             Self::Config => {
-                "`--config KEY=VALUE` or `--secret NAME`, or `config = { KEY = \"VALUE\" }`"
+                "`--value KEY=VALUE` or `--secret NAME`, or `config = { KEY = \"VALUE\" }`"
             }
             Self::KeyValue => "`--allow-bucket NAME`, or `buckets = [\"NAME\"]`",
             Self::Enqueue => "`--allow-enqueue TASK`, or `enqueue = [\"TASK\"]`",
@@ -71,7 +71,8 @@ pub struct Grants {
     /// Where it may send requests: `https://api.example.com`, `http://10.0.0.5:8080`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub http: Vec<String>,
-    /// Headers that the host adds to requests, by their origin: `${secret:NAME}` stands for a secret's value.
+    /// Headers that the host adds to requests, by their origin: `${secret:NAME}` stands for a secret's value, which
+    /// the module cannot read unless `secrets` has it too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, BTreeMap<String, String>>,
     /// Tasks that it may enqueue, as globs.
@@ -83,7 +84,7 @@ pub struct Grants {
     /// Values that it may read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
-    /// Secrets that it may read, or that stand in its headers; only their names are here.
+    /// Secrets that it may read; only their names are here.
     #[serde(skip_serializing_if = "BTreeSet::is_empty")]
     pub secrets: BTreeSet<SecretName>,
     /// Its environment variables.

@@ -21,13 +21,21 @@ impl SecretName {
         let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
         match (1..=64).contains(&name.len()) && name.bytes().all(is_allowed) {
             true => Ok(Self(name)),
-            false => Err(SecretNameError(name.chars().take(64).collect())),
+            false => Err(SecretNameError(shown(&name))),
         }
     }
 
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+/// Somebody may have written `NAME=VALUE`: the value is not repeated.
+fn shown(name: &str) -> String {
+    match name.split_once('=') {
+        Some((name, _)) => format!("{name}=…"),
+        None => name.chars().take(64).collect(),
     }
 }
 
@@ -73,10 +81,43 @@ impl fmt::Debug for Secret {
     }
 }
 
+/// A secret that is there, and cannot be given. It never says a part of the value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("read the secret `{name}`: {problem}")]
+pub struct SecretError {
+    name: SecretName,
+    problem: String,
+    is_transient: bool,
+}
+
+impl SecretError {
+    /// It stays so until somebody mends it, as the problem says.
+    pub fn refused(name: &SecretName, problem: impl Into<String>) -> Self {
+        Self {
+            name: name.clone(),
+            problem: problem.into(),
+            is_transient: false,
+        }
+    }
+
+    /// The machine failed: another time it may be read.
+    pub fn unreadable(name: &SecretName, problem: impl Into<String>) -> Self {
+        Self {
+            is_transient: true,
+            ..Self::refused(name, problem)
+        }
+    }
+
+    /// Whether to try again.
+    pub fn is_transient(&self) -> bool {
+        self.is_transient
+    }
+}
+
 /// Where a worker finds the values of secrets.
 pub trait Secrets: fmt::Debug + Send + Sync {
-    /// The value, if there is one here.
-    fn value(&self, name: &SecretName) -> Option<Secret>;
+    /// The value as it is now, if there is one here: whoever starts an attempt asks anew.
+    fn value(&self, name: &SecretName) -> Result<Option<Secret>, SecretError>;
 }
 
 /// A machine without secrets.
@@ -84,8 +125,8 @@ pub trait Secrets: fmt::Debug + Send + Sync {
 pub struct NoSecrets;
 
 impl Secrets for NoSecrets {
-    fn value(&self, _: &SecretName) -> Option<Secret> {
-        None
+    fn value(&self, _: &SecretName) -> Result<Option<Secret>, SecretError> {
+        Ok(None)
     }
 }
 
@@ -107,5 +148,10 @@ mod tests {
         for bad in ["", "A-B", "A B", "Ä", "../x"] {
             assert!(SecretName::new(bad).is_err(), "{bad}");
         }
+        let error = SecretName::new("TOKEN=hunter2").expect_err("no name");
+        assert!(
+            error.to_string().starts_with("`TOKEN=…` is no name"),
+            "{error}"
+        );
     }
 }

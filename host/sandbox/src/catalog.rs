@@ -19,6 +19,7 @@ use tokio::task::JoinSet;
 
 use crate::engine::Class;
 use crate::grants::Granted;
+use crate::grants::values::warn_of_missing;
 use crate::modules::{Modules, unavailable};
 use crate::program::SandboxedTask;
 use crate::sandbox::Sandbox;
@@ -104,6 +105,7 @@ impl Catalog {
             return Ok(());
         }
         let deployments = self.store.deployments().await.map_err(fault)?;
+        self.warn_of_secrets(&deployments);
         let mut index = self.index_mut();
         index.deployments = deployments.into_iter().map(Arc::new).collect();
         index.revision = Some(revision);
@@ -113,6 +115,19 @@ impl Catalog {
         ready.retain(|task, _| find_active(deployments, task).is_ok());
         self.modules.tidy(&active_modules(deployments));
         Ok(())
+    }
+
+    /// Whoever deploys needs no secret, so that a missing one is first seen here: once for each new deployment.
+    fn warn_of_secrets(&self, deployments: &[Deployment]) {
+        let known = self.index().deployments.clone();
+        let is_new = |one: &&Deployment| {
+            let same = |old: &Arc<Deployment>| (&old.name, old.version) == (&one.name, one.version);
+            one.is_active && !known.iter().any(|old| old.is_active && same(old))
+        };
+        let secrets = self.modules.sandbox.secrets();
+        for deployment in deployments.iter().filter(is_new) {
+            warn_of_missing(deployment, &**secrets);
+        }
     }
 
     fn find(&self, task: &TaskName, pinned: Option<Digest>) -> Result<Source, Failure> {

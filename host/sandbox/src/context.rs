@@ -11,6 +11,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::stem::task::{context, log, types};
 use crate::grants::Granted;
+use crate::grants::deterministic::Fixed;
+use crate::grants::values::Values;
 use crate::limits::{MemoryMeter, held};
 use crate::log::{Log, Stream, cut, escape};
 use crate::output::Output;
@@ -27,6 +29,8 @@ pub(crate) struct Guest {
     pub(crate) log: Arc<Mutex<Log>>,
     pub(crate) granted: Arc<Granted>,
     pub(crate) usage: HostMeter,
+    pub(crate) values: Values,
+    pub(crate) fixed: Option<Fixed>,
     pub(crate) context: Arc<dyn AttemptContext>,
     pub(crate) resources: ResourceTable,
     /// Made at its first use: seeding its generators would be a good part of what a small task costs.
@@ -38,6 +42,8 @@ pub(crate) struct Ties {
     pub(crate) watch: Arc<Watch>,
     pub(crate) context: Arc<dyn AttemptContext>,
     pub(crate) granted: Arc<Granted>,
+    pub(crate) values: Values,
+    pub(crate) fixed: Option<Fixed>,
 }
 
 impl Guest {
@@ -51,6 +57,8 @@ impl Guest {
             log: Arc::new(Mutex::new(log)),
             granted: ties.granted,
             usage: HostMeter::default(),
+            values: ties.values,
+            fixed: ties.fixed,
             context: ties.context,
             resources,
             wasi: None,
@@ -80,8 +88,8 @@ impl WasiView for Guest {
     /// Asked for once by every call.
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let guest = self.called();
-        let (log, granted) = (&guest.log, &guest.granted);
-        let wasi = || wasi(log, &granted.grants);
+        let (log, granted, fixed) = (&guest.log, &guest.granted, guest.fixed.as_ref());
+        let wasi = || wasi(log, &granted.grants, fixed);
         WasiCtxView {
             ctx: guest.wasi.get_or_insert_with(wasi),
             table: &mut guest.resources,
@@ -90,21 +98,24 @@ impl WasiView for Guest {
 }
 
 /// No arguments, no files, no network, and of the environment what was granted; the two output streams go into the log.
-fn wasi(log: &Arc<Mutex<Log>>, grants: &Grants) -> WasiCtx {
+fn wasi(log: &Arc<Mutex<Log>>, grants: &Grants, fixed: Option<&Fixed>) -> WasiCtx {
     let output = |stream| Output {
         stream,
         log: Arc::clone(log),
     };
     let environment: Vec<_> = grants.environment.iter().collect();
-    WasiCtx::builder()
-        .envs(&environment)
+    let mut wasi = WasiCtx::builder();
+    wasi.envs(&environment)
         .stdout(output(Stream::Stdout))
         .stderr(output(Stream::Stderr))
         .max_random_size(held::RANDOM_BYTES)
         .allow_tcp(false)
         .allow_udp(false)
-        .allow_ip_name_lookup(false)
-        .build()
+        .allow_ip_name_lookup(false);
+    if let Some(fixed) = fixed {
+        fixed.set(&mut wasi);
+    }
+    wasi.build()
 }
 
 impl types::Host for Guest {}
@@ -121,9 +132,10 @@ impl context::Host for Guest {
 
     fn progress(&mut self, fraction: f64, mut note: String) -> wasmtime::Result<()> {
         cut(&mut note, LONGEST_NOTE);
+        let mut note = escape(&note);
+        self.values.masks.hide(&mut note);
         let fraction = if fraction.is_nan() { 0.0 } else { fraction };
-        self.context
-            .progress(fraction.clamp(0.0, 1.0), escape(&note));
+        self.context.progress(fraction.clamp(0.0, 1.0), note);
         Ok(())
     }
 

@@ -17,6 +17,7 @@ use crate::ceilings;
 use crate::deploy_error::DeployError;
 use crate::describe::describe;
 use crate::engine::{Class, most};
+use crate::grants;
 use crate::imports::{self, Import};
 use crate::overrides::Overrides;
 use crate::sandbox::Sandbox;
@@ -55,6 +56,7 @@ impl Sandbox {
         let component = self.compile(module.clone(), Class::Unmetered).await?;
         check_exports(&component)?;
         check_imports(&component, overrides.grants())?;
+        grants::check(overrides.grants()).map_err(DeployError::Grants)?;
         let linked = self.link(&component).map_err(DeployError::mismatch)?;
         let described_with = memory_to_describe_with(overrides);
         let needed = check_size(&component, described_with)?;

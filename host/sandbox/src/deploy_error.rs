@@ -83,6 +83,9 @@ pub enum DeployError {
         /// What would allow it.
         remedy: String,
     },
+    /// A grant that cannot be given.
+    #[error("in [grants]: {0}")]
+    Grants(String),
     /// An interface in another shape than its name and version say.
     #[error(
         "the module uses an interface in a shape that this host does not know: build it with the matching guest SDK"

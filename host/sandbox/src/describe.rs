@@ -19,6 +19,7 @@ use crate::context::{Guest, Ties};
 use crate::deploy_error::DeployError;
 use crate::fate;
 use crate::grants::Granted;
+use crate::grants::values::Values;
 use crate::instance::Instance;
 use crate::limits::MemoryMeter;
 use crate::log::Log;
@@ -51,6 +52,8 @@ pub(crate) async fn describe(
         watch: Arc::clone(&watch),
         context: Arc::new(NoAttempt),
         granted: Granted::nothing(),
+        values: Values::default(),
+        fixed: None,
     };
     let guest = Guest::new(memory, log, ties);
     let mut instance = Instance::new(module, guest, &limits).map_err(host)?;

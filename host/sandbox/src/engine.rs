@@ -11,6 +11,7 @@ use wasmtime::{
 
 use crate::bindings::Task;
 use crate::context::Guest;
+use crate::grants;
 use crate::poll;
 
 /// What the guest's own frames may take of the native stack.
@@ -192,5 +193,6 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     poll::add_to_linker(&mut linker)?;
     Task::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, Guest::called)?;
+    grants::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -2,6 +2,8 @@
 
 use stem_core::grants::{Capability, Grants};
 
+use crate::grants::config;
+
 /// How an import is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Import {
@@ -41,7 +43,10 @@ pub(crate) fn kind(name: &str) -> Import {
         _ if AMBIENT.contains(&package) && version.starts_with(WASI) => Import::Ambient,
         _ if AMBIENT.contains(&package) => Import::OtherVersion,
         ("wasi:http", _) => Import::Granted(Capability::Http),
-        ("wasi:config", _) => Import::Granted(Capability::Config),
+        ("wasi:config", _) if config::is_provided(interface, version) => {
+            Import::Granted(Capability::Config)
+        }
+        ("wasi:config", _) => Import::OtherVersion,
         ("wasi:keyvalue", _) => Import::Granted(Capability::KeyValue),
         _ => Import::Unknown,
     }
@@ -93,7 +98,7 @@ mod tests {
         assert_eq!(refuse(&names, &stubbed), None);
     }
 
-    const IMPORTS: [(&str, Import); 10] = [
+    const IMPORTS: [(&str, Import); 12] = [
         ("stem:task/log@0.1.0", Import::Ambient),
         ("stem:task/log@0.2.0", Import::OtherVersion),
         (
@@ -108,6 +113,11 @@ mod tests {
             "wasi:keyvalue/store@0.2.0-draft",
             Import::Granted(Capability::KeyValue),
         ),
+        (
+            "wasi:config/store@0.2.0-rc.1",
+            Import::Granted(Capability::Config),
+        ),
+        ("wasi:config/store@0.3.0", Import::OtherVersion),
         ("wasi:nn/graph@0.2.0", Import::Unknown),
         ("run", Import::Unknown),
     ];

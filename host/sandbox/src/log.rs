@@ -10,10 +10,12 @@ use stem_core::names::TaskName;
 use stem_core::record::{LogLevel, LogLine};
 use stem_core::units::ByteSize;
 
+use crate::grants::masks::Masks;
+
 /// What a line or a field costs beside its text, so that empty ones are bounded too.
 const OVERHEAD: usize = 16;
 /// Ends a line that was cut.
-const CUT: &str = "… (cut)";
+pub(crate) const CUT: &str = "… (cut)";
 
 /// The lines of one attempt.
 #[derive(Debug)]
@@ -23,6 +25,7 @@ pub(crate) struct Log {
     lines: Vec<LogLine>,
     room: usize,
     dropped: u64,
+    masks: Masks,
     stdout: Partial,
     stderr: Partial,
 }
@@ -52,9 +55,16 @@ impl Log {
             lines: Vec::new(),
             room: room.as_usize(),
             dropped: 0,
+            masks: Masks::default(),
             stdout: Partial::default(),
             stderr: Partial::default(),
         }
+    }
+
+    /// The same, which shows no secret.
+    pub(crate) fn hiding(mut self, masks: Masks) -> Self {
+        self.masks = masks;
+        self
     }
 
     /// Takes bytes of a stream; lines are kept as they end.
@@ -130,7 +140,9 @@ impl Log {
         }
     }
 
-    fn push(&mut self, level: LogLevel, message: String, fields: Vec<(String, String)>) {
+    fn push(&mut self, level: LogLevel, mut message: String, mut fields: Vec<(String, String)>) {
+        self.masks.hide(&mut message);
+        self.masks.hide_in_pairs(&mut fields);
         tracing::debug!(
             target: "stem::guest",
             id = %self.id,

@@ -18,6 +18,7 @@ use crate::deploy_error::DeployError;
 use crate::engine::Class;
 use crate::fate::{Returned, outcome};
 use crate::grants::Granted;
+use crate::grants::values::Values;
 use crate::instance::Instance;
 use crate::limits::MemoryMeter;
 use crate::log::Log;
@@ -49,15 +50,19 @@ impl Program for SandboxedTask {
             let problem = "the attempt has a fuel limit, and its deployment counts no fuel";
             return Err(ExecutorError::new(problem));
         }
-        if let Some(refusal) = self.granted.refusal() {
-            return Ok(Execution::ended(Outcome::Failed(refusal)));
-        }
+        let values = match self.granted.open()? {
+            Ok(values) => values,
+            Err(refusal) => return Ok(Execution::ended(Outcome::Failed(refusal))),
+        };
+        let masks = values.masks.clone();
         let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
-        let mut instance = self.equip(&run, &watch)?;
+        let mut instance = self.equip(&run, &watch, values)?;
         let returned = self.call(&mut instance, &run).await;
         let remains = instance.finish();
+        let mut outcome = outcome(returned, &run.limits, &watch)?;
+        masks.hide_in(&mut outcome);
         Ok(Execution {
-            outcome: outcome(returned, &run.limits, &watch)?,
+            outcome,
             usage: remains.usage,
             log: remains.log,
             log_dropped: remains.log_dropped,
@@ -86,14 +91,21 @@ impl Sandbox {
 }
 
 impl SandboxedTask {
-    fn equip(&self, run: &Run, watch: &Arc<Watch>) -> Result<Instance, ExecutorError> {
+    fn equip(
+        &self,
+        run: &Run,
+        watch: &Arc<Watch>,
+        values: Values,
+    ) -> Result<Instance, ExecutorError> {
         let Run { facts, limits, .. } = run;
-        let log = Log::new(facts.id, facts.task.clone(), limits.log);
+        let log = Log::new(facts.id, facts.task.clone(), limits.log).hiding(values.masks.clone());
         let memory = MemoryMeter::new(limits.memory);
         let ties = Ties {
             watch: Arc::clone(watch),
             context: Arc::clone(&run.context),
             granted: Arc::clone(&self.granted),
+            fixed: self.granted.fixed(facts),
+            values,
         };
         let guest = Guest::new(memory, log, ties);
         Instance::new(&self.module, guest, limits)

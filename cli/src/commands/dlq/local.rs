@@ -40,7 +40,7 @@ pub async fn run(
     let ran_on = last.and_then(|last| last.module);
     let digest = ran_on.or(attempt.envelope.module);
     let (module, task, grants) = find(stores, &letter.task, digest, &attempted).await?;
-    let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
+    let engine = Engine::for_attempts(&stores.clock, &invocation.config)?;
     let program = engine.program(&module, (task, &grants), &attempted).await?;
     let output = &invocation.output;
     let told = attempt.run(&*program, &stores.clock, output).await?;

@@ -1,6 +1,8 @@
 //! The host's side of a [`Context`](crate::Context): the real one in a sandbox, a recording one in native tests.
 
 #[cfg(target_arch = "wasm32")]
+mod config;
+#[cfg(target_arch = "wasm32")]
 mod sandbox;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use sandbox::Host;

@@ -1,12 +1,13 @@
 //! A host for native tests: it answers as it is told and keeps what the task does.
 
+use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 
 use crate::attempt::Attempt;
-use crate::context::{CheckpointError, Context, Level, StopReason};
+use crate::context::{CheckpointError, ConfigError, Context, Level, StopReason};
 use crate::payload::{Format, Payload};
 
 /// The host of native tests.
@@ -19,6 +20,8 @@ pub(crate) struct Host {
 struct State {
     stop: Option<(u32, StopReason)>,
     checkpoint_error: Option<CheckpointError>,
+    config: BTreeMap<String, String>,
+    config_error: Option<ConfigError>,
     recorded: Recorded,
 }
 
@@ -83,6 +86,12 @@ impl Host {
         }
         state.recorded.checkpoint = Some(saved);
         Ok(())
+    }
+
+    pub(crate) fn config(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        let state = self.state();
+        let value = || Ok(state.config.get(key).cloned());
+        state.config_error.clone().map_or_else(value, Err)
     }
 
     pub(crate) fn emit(&self, level: Level, message: &str, fields: &[(String, String)]) {
@@ -161,6 +170,20 @@ impl Context {
     #[must_use]
     pub fn with_checkpoint_error(self, error: CheckpointError) -> Self {
         self.host.state().checkpoint_error = Some(error);
+        self
+    }
+
+    /// The same with a value, or a secret, of this name.
+    #[must_use]
+    pub fn with_config(self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.host.state().config.insert(key.into(), value.into());
+        self
+    }
+
+    /// The same, whose values and secrets cannot be read.
+    #[must_use]
+    pub fn with_config_error(self, why: impl Into<String>) -> Self {
+        self.host.state().config_error = Some(ConfigError::new(why.into()));
         self
     }
 

@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use crate::attempt::Attempt;
-use crate::context::{CheckpointError, Context, Level, StopReason};
+use crate::context::{CheckpointError, ConfigError, Context, Level, StopReason};
 use crate::interruption::{Failure, Interruption};
 use crate::payload::Payload;
 use crate::registry;
@@ -67,6 +67,10 @@ impl Host {
 
     pub(crate) fn save_checkpoint(&self, state: Payload) -> Result<(), CheckpointError> {
         Ok(context::save_checkpoint(&state.into())?)
+    }
+
+    pub(crate) fn config(&self, key: &str) -> Result<Option<String>, ConfigError> {
+        super::config::get(key)
     }
 
     pub(crate) fn emit(&self, level: Level, message: &str, fields: &[(String, String)]) {

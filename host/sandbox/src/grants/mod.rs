@@ -3,11 +3,23 @@
 //! Everything is linked for every module, and each call asks what was granted: what was not is refused by its own
 //! interface's error, or ends the guest where the interface has none.
 
+pub(crate) mod config;
+pub(crate) mod deterministic;
+pub(crate) mod environment;
+pub(crate) mod masks;
+pub(crate) mod values;
+
 use std::sync::Arc;
 
+use stem_core::executor::{AttemptFacts, ExecutorError};
 use stem_core::grants::Grants;
-use stem_core::outcome::{Failure, FailureKind};
+use stem_core::outcome::Failure;
 use stem_core::secrets::{NoSecrets, Secrets};
+use wasmtime::component::Linker;
+
+use crate::context::Guest;
+use deterministic::Fixed;
+use values::Values;
 
 /// What the attempts of one deployment may use.
 #[derive(Debug)]
@@ -23,14 +35,15 @@ impl Granted {
         Arc::new(Self { grants, secrets })
     }
 
-    /// Why an attempt cannot start: a secret that was granted has no value on this machine (M4).
-    pub(crate) fn refusal(&self) -> Option<Failure> {
-        let mut secrets = self.grants.secrets.iter();
-        let missing = secrets.find(|name| self.secrets.value(name).is_none())?;
-        let message = format!(
-            "the secret `{missing}` has no value on this worker: set STEM_SECRET_{missing}, or put a file `{missing}` into its directory of secrets"
-        );
-        Some(Failure::permanent(FailureKind::NotPermitted, message))
+    /// The secrets as they are when an attempt starts; or why it cannot start (M4).
+    pub(crate) fn open(&self) -> Result<Result<Values, Failure>, ExecutorError> {
+        Values::read(&self.grants, &*self.secrets)
+    }
+
+    /// The clocks and random numbers of an attempt, where they are to be the same in every one of its envelope.
+    pub(crate) fn fixed(&self, facts: &AttemptFacts) -> Option<Fixed> {
+        let is_fixed = self.grants.deterministic;
+        is_fixed.then(|| Fixed::new(facts.id, facts.enqueued_at))
     }
 
     /// Nothing.
@@ -39,5 +52,46 @@ impl Granted {
             grants: Grants::default(),
             secrets: Arc::new(NoSecrets),
         })
+    }
+}
+
+/// Links what grants are about.
+pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    config::add_to_linker(linker)?;
+    deterministic::add_to_linker(linker)
+}
+
+/// What is wrong with these grants, if anything is; it says no value.
+pub(crate) fn check(grants: &Grants) -> Result<(), String> {
+    config::check(grants)?;
+    environment::check(grants)
+}
+
+/// What can be wrong with a value that a module is given, whatever it is called.
+fn check_size(what: &str, name: &str, value: &str) -> Result<(), String> {
+    /// Longer ones are data, and belong into a payload or a bucket.
+    const LONGEST_VALUE: usize = 64 << 10;
+    match value.len() > LONGEST_VALUE {
+        true => Err(format!(
+            "the value of `{name}` in `{what}` has {} bytes, over the limit of {LONGEST_VALUE}: give it in the payload, or in a bucket",
+            value.len()
+        )),
+        false => Ok(()),
+    }
+}
+
+/// What can be wrong with all of them together.
+fn check_sum<'a>(
+    what: &str,
+    pairs: impl Iterator<Item = (&'a String, &'a String)>,
+) -> Result<(), String> {
+    /// Every deployment is read by every worker.
+    const LARGEST_SUM: usize = 256 << 10;
+    let sum: usize = pairs.map(|(name, value)| name.len() + value.len()).sum();
+    match sum > LARGEST_SUM {
+        true => Err(format!(
+            "`{what}` has {sum} bytes in all, over the limit of {LARGEST_SUM}: give less, or give it in a bucket"
+        )),
+        false => Ok(()),
     }
 }

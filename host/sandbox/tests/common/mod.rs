@@ -4,6 +4,7 @@
     reason = "every test binary has its own copy of this, and none uses all of it"
 )]
 
+pub mod granting;
 pub mod hostile;
 pub mod store;
 
@@ -115,6 +116,7 @@ pub async fn misbehave(settings: &[(&str, &str)]) -> Arc<dyn Program> {
 
 /// An attempt to be run.
 pub struct Attempt {
+    pub id: EnvelopeId,
     pub payload: Payload,
     pub stop: StopSignal,
     pub context: Arc<Kept>,
@@ -125,6 +127,7 @@ impl Attempt {
     /// With this JSON as its payload.
     pub fn json(payload: &str) -> Self {
         Self {
+            id: EnvelopeId::new(),
             payload: Payload::new("application/json", payload.to_owned()),
             stop: watch::channel(Stop::No).1,
             context: Arc::default(),
@@ -135,6 +138,12 @@ impl Attempt {
     /// That meets this fate of `misbehave`.
     pub fn fate(name: &str) -> Self {
         Self::json(&format!(r#"{{"fate":"{name}"}}"#))
+    }
+
+    /// Of this envelope.
+    pub fn of(mut self, id: EnvelopeId) -> Self {
+        self.id = id;
+        self
     }
 
     /// With this stop signal.
@@ -162,7 +171,7 @@ impl Attempt {
 
     fn prepare(self, program: &Arc<dyn Program>, limits: Limits) -> Run {
         Run {
-            facts: facts(program.task().name.clone(), self.headers),
+            facts: facts(self.id, program.task().name.clone(), self.headers),
             payload: self.payload,
             limits,
             stop: self.stop,
@@ -171,9 +180,9 @@ impl Attempt {
     }
 }
 
-fn facts(task: TaskName, headers: BTreeMap<HeaderName, String>) -> AttemptFacts {
+fn facts(id: EnvelopeId, task: TaskName, headers: BTreeMap<HeaderName, String>) -> AttemptFacts {
     AttemptFacts {
-        id: EnvelopeId::new(),
+        id,
         task,
         queue: QueueName::new("default").expect("a good name"),
         number: 1,
