@@ -3,6 +3,7 @@
 use std::ffi::c_int;
 use std::io;
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use rusqlite::hooks::Wal;
@@ -23,26 +24,38 @@ pub(crate) fn start(
     beside: Connection,
 ) -> Stepped<io::Result<JoinHandle<()>>> {
     let (wanted, asked) = sync_channel(1);
-    writer.wal_hook(Some(ask(wanted)))?;
+    let moving = Arc::new(Mutex::new(()));
+    writer.wal_hook(Some(ask(wanted, Arc::clone(&moving))))?;
+    let asked = move || {
+        asked
+            .into_iter()
+            .for_each(|()| checkpoint(&beside, &moving))
+    };
     Ok(thread::Builder::new()
         .name("stem-sqlite-log".into())
-        .spawn(move || asked.into_iter().for_each(|()| checkpoint(&beside))))
+        .spawn(asked))
 }
 
-fn checkpoint(connection: &Connection) {
+fn checkpoint(connection: &Connection, moving: &Mutex<()>) {
+    let _turn = moving.lock().unwrap_or_else(PoisonError::into_inner);
     if let Err(error) = connection.wal_checkpoint_v2(Some(MAIN_DB), CheckpointMode::default()) {
         tracing::debug!(%error, "moving the log into the database failed: the next time takes it along");
     }
 }
 
 /// What each commit of the writer does about the log.
-fn ask(wanted: SyncSender<()>) -> impl FnMut(&mut Wal, c_int) -> rusqlite::Result<()> {
+fn ask(
+    wanted: SyncSender<()>,
+    moving: Arc<Mutex<()>>,
+) -> impl FnMut(&mut Wal, c_int) -> rusqlite::Result<()> {
     let mut asked_at = 0;
     move |log, pages| {
         // A log that was begun anew is short again.
         asked_at = asked_at.min(pages);
         if pages >= LONGEST {
-            // Where it is busy, whoever keeps it busy does the same; and the next commit tries again.
+            // The thread beside may be slower than the writer: it is waited for, or the log would grow on meanwhile.
+            let _turn = moving.lock().unwrap_or_else(PoisonError::into_inner);
+            // Where another process keeps it busy, that one does the same; and the next commit tries again.
             let _ = log.checkpoint();
         } else if pages - asked_at >= STRIDE {
             asked_at = pages;

@@ -59,7 +59,7 @@ fn a_log_that_is_always_written_stays_short() -> Stepped<()> {
     let log = Log::open()?;
     log.write(128)?;
     let longest = u64::try_from(LONGEST).unwrap_or_default() * 4_096;
-    assert!(log.length() < longest + 8 * MIB, "{} bytes", log.length());
+    assert!(log.length() < longest + 4 * MIB, "{} bytes", log.length());
     Ok(())
 }
 
