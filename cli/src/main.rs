@@ -58,7 +58,7 @@ enum Command {
     /// Everything in one process: deploys, runs, and starts again when the source changes
     Dev(commands::dev::Args),
     /// Check a module, and make it active for its tasks
-    Deploy(commands::deploy::Args),
+    Deploy(Box<commands::deploy::Args>),
     /// Run one attempt of a task here, with no store and no worker
     Run(Box<commands::run::Args>),
     /// Run a task: prints its id, or with --wait its result
@@ -137,7 +137,7 @@ impl Command {
     async fn run(self, invocation: &Invocation) -> Result<()> {
         match self {
             Self::Dev(args) => commands::dev::run(args, invocation).await,
-            Self::Deploy(args) => commands::deploy::run(args, invocation).await,
+            Self::Deploy(args) => commands::deploy::run(*args, invocation).await,
             Self::Run(args) => commands::run::run(*args, invocation).await,
             Self::Enqueue(args) => commands::enqueue::run(*args, invocation).await,
             Self::Result(args) => commands::result::run(args, invocation).await,

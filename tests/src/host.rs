@@ -245,13 +245,23 @@ pub fn text(value: &Value) -> String {
 /// # Panics
 /// Where it is not built.
 pub fn guest(example: &str) -> PathBuf {
+    built("target/wasm32-wasip2/guest", example, "cargo xtask guests")
+}
+
+/// A built example in another language than Rust.
+///
+/// # Panics
+/// Where it is not built.
+pub fn foreign_guest(example: &str) -> PathBuf {
+    built("target/guests", example, "cargo xtask guests --all")
+}
+
+fn built(folder: &str, example: &str, builder: &str) -> PathBuf {
     let file = format!("{}.wasm", example.replace('-', "_"));
-    let path = workspace::root()
-        .join("target/wasm32-wasip2/guest")
-        .join(file);
+    let path = workspace::root().join(folder).join(file);
     assert!(
         path.exists(),
-        "{} is not built: `cargo xtask guests` does it",
+        "{} is not built: `{builder}` does it",
         path.display()
     );
     path

@@ -78,6 +78,18 @@ pub fn capture(mut command: Command) -> Result<Printed> {
     })
 }
 
+/// Runs a command whose output matters only where it fails.
+pub fn quietly(command: Command) -> Result<()> {
+    let what = shown(&command);
+    let printed = capture(command)?;
+    ensure!(
+        printed.is_success,
+        "`{what}` failed:\n{}",
+        printed.text.trim()
+    );
+    Ok(())
+}
+
 /// What a command answers on its standard output; what else it says is for the person who waits.
 pub fn answer(mut command: Command) -> Result<String> {
     let what = shown(&command);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 
 use crate::command::{self, answer, capture, cargo, has_cargo, program, root, target};
+use crate::languages;
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -45,6 +46,12 @@ pub struct Arguments {
     /// Renew cli/assets/noop.wasm, the guest that `stem-host bench` carries.
     #[arg(long)]
     renew: bool,
+    /// Build those in other languages too: JavaScript, Python, C and Go
+    #[arg(long)]
+    all: bool,
+    /// Install packages of the system that building those needs
+    #[arg(long, requires = "all")]
+    yes: bool,
 }
 
 /// Builds the guests and shows them.
@@ -57,8 +64,12 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         let kept = root().join("cli").join("assets").join("noop.wasm");
         fs::copy(built("noop"), &kept).context("renewing cli/assets/noop.wasm")?;
     }
-    for example in examples()? {
-        let file = built(&example);
+    let mut files: Vec<PathBuf> = examples()?.iter().map(|example| built(example)).collect();
+    if arguments.all {
+        languages::build(arguments.yes)?;
+        files.extend(languages::names().map(languages::built));
+    }
+    for file in files {
         let bytes = fs::metadata(&file).with_context(|| format!("reading {}", file.display()))?;
         let shown = file.strip_prefix(root()).unwrap_or(&file).display();
         println!("{:>6} KiB  {shown}", bytes.len() / 1024);

@@ -10,6 +10,7 @@ mod check;
 mod command;
 mod demo;
 mod guests;
+mod languages;
 mod report;
 mod suites;
 

@@ -37,6 +37,8 @@ pub struct Args {
     limits: Limits,
     #[command(flatten)]
     grants: GrantFlags,
+    #[command(flatten)]
+    command: CommandFlags,
     /// Take tasks over from other deployments, and drop tasks that envelopes wait for
     #[arg(long)]
     force: bool,
@@ -46,6 +48,17 @@ pub struct Args {
     /// Show the policy in force of each task
     #[arg(long, short)]
     verbose: bool,
+}
+
+/// For a program that knows nothing of tasks
+#[derive(Debug, clap::Args)]
+pub struct CommandFlags {
+    /// It is a command (`wasi:cli/run`): payload on standard input, result on standard output
+    #[arg(long = "command", requires = "task")]
+    is_command: bool,
+    /// The task that a command becomes
+    #[arg(long, value_name = "NAME", requires = "is_command")]
+    task: Option<TaskName>,
 }
 
 /// Limits of every task of the module; they win over stem.toml
@@ -88,9 +101,12 @@ impl Limits {
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let module = module_file::read(&args.file)?;
-    let mut policy =
-        module_file::policy(&args.file, args.policy.as_deref(), args.limits.settings())?;
+    let settings = args.limits.settings();
+    let mut policy = module_file::policy(&args.file, args.policy.as_deref(), settings)?;
     policy.overrides.grant(args.grants.grants());
+    if args.command.is_command {
+        policy.overrides.make_command(args.command.task.clone());
+    }
     let stores = invocation.open_stores(Lifetime::Shared).await?;
     let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
     let candidate = Candidate {

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use stem_core::control::Command;
 use stem_core::grants::Grants;
-use stem_core::module_store::{DeployedTask, Deployment};
+use stem_core::module_store::{CommandLine, DeployedTask, Deployment};
 use stem_core::names::TaskName;
 use stem_core::stores::Stores;
 
@@ -180,10 +180,26 @@ pub fn show_policies(tasks: &[DeployedTask], output: &Output) -> Result<()> {
             task.name,
             harmless(&task.description)
         ))?;
+        if let Some(command) = &task.command {
+            show_command(command, output)?;
+        }
         let settings = task.policy.settings();
         output.details(settings.map(|(key, value)| (key, Cell::new(value))))?;
     }
     Ok(())
+}
+
+fn show_command(command: &CommandLine, output: &Output) -> Result<()> {
+    let arguments = command.arguments.join(" ");
+    let content_type = command.result_content_type.as_deref();
+    output.details([
+        ("command", Cell::new("wasi:cli/run")),
+        ("arguments", Cell::new(harmless(&arguments))),
+        (
+            "result-content-type",
+            Cell::new(content_type.unwrap_or("as the output looks")),
+        ),
+    ])
 }
 
 /// A task as JSON: description, schemas, and the policy in force.
@@ -195,9 +211,17 @@ pub fn task_value(task: &DeployedTask) -> Value {
     serde_json::json!({
         "task": task.name,
         "description": task.description,
+        "command": task.command.as_ref().map(command_value),
         "policy": PolicyView::new(&task.policy),
         "payload_schema": schema(&task.payload_schema),
         "result_schema": schema(&task.result_schema),
+    })
+}
+
+fn command_value(command: &CommandLine) -> Value {
+    serde_json::json!({
+        "arguments": command.arguments,
+        "result_content_type": command.result_content_type,
     })
 }
 

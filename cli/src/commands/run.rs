@@ -54,6 +54,9 @@ pub struct Args {
     limits: Limits,
     #[command(flatten)]
     grants: GrantFlags,
+    /// It is a command (`wasi:cli/run`), and TASK is what it is to be called [default: the file's name]
+    #[arg(long = "command")]
+    is_command: bool,
     /// Run without asking whether the payload fits the task
     #[arg(long)]
     unchecked: bool,
@@ -88,6 +91,9 @@ impl Args {
         let settings = self.limits.settings();
         let mut policy = module_file::policy(&self.file, self.policy.as_deref(), settings)?;
         policy.overrides.grant(self.grants.grants());
+        if self.is_command {
+            policy.overrides.make_command(Some(self.command_name()?));
+        }
         let spinner = progress::spinner("checking the module");
         let inspected = engine.inspect(module, &policy.overrides, &attempted).await;
         spinner.finish_and_clear();
@@ -95,6 +101,18 @@ impl Args {
         policy.warn(&inspected, output);
         let grants = inspected.grants;
         Ok((self.choose(inspected.tasks, &attempted)?, grants))
+    }
+
+    fn command_name(&self) -> Result<TaskName> {
+        if let Some(task) = &self.task {
+            return Ok(task.clone());
+        }
+        let stem = self.file.file_stem().map(|stem| stem.to_string_lossy());
+        TaskName::new(stem.unwrap_or_default().as_ref()).map_err(|error| {
+            Failure::usage(format!("run `{}`", self.file.display()), error)
+                .hint("name the command after the file")
+                .into()
+        })
     }
 
     /// The attempt of an envelope that is made for it.

@@ -95,8 +95,22 @@ pub struct DeployedTask {
     /// JSON Schema of the result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_schema: Option<String>,
+    /// What a task that is a whole program is run with (S9); nothing where a module's handler runs it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub command: Option<CommandLine>,
     /// How it is run.
     pub policy: TaskPolicy,
+}
+
+/// What a program is run with, beside the payload on its standard input (S9).
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandLine {
+    /// Its arguments, after its name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub arguments: Vec<String>,
+    /// The media type of its standard output; where none is named the output itself is looked at.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result_content_type: Option<String>,
 }
 
 impl Deployment {

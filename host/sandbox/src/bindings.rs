@@ -14,6 +14,9 @@ wasmtime::component::bindgen!({
 /// What the module exports.
 pub(crate) const HANDLER: &str = "stem:task/handler@0.1.0";
 
+/// What a program exports instead (S9), in any version of this line.
+pub(crate) const COMMAND: &str = "wasi:cli/run@0.2.";
+
 /// The parameters of `run`: the generated types own their bytes, which would copy every payload once more.
 pub(crate) mod by_reference {
     use wasmtime::component::{ComponentType, Lower};

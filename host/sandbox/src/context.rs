@@ -10,6 +10,7 @@ use wasmtime::component::ResourceTable;
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::bindings::stem::task::{context, log, types};
+use crate::command::Console;
 use crate::grants::Granted;
 use crate::grants::deterministic::Fixed;
 use crate::grants::values::Values;
@@ -27,6 +28,8 @@ pub(crate) struct Guest {
     pub(crate) memory: MemoryMeter,
     pub(crate) watch: Arc<Watch>,
     pub(crate) log: Arc<Mutex<Log>>,
+    /// What a program reads and writes (S9).
+    pub(crate) console: Option<Arc<Console>>,
     pub(crate) granted: Arc<Granted>,
     pub(crate) usage: HostMeter,
     pub(crate) values: Values,
@@ -55,6 +58,7 @@ impl Guest {
             memory,
             watch: ties.watch,
             log: Arc::new(Mutex::new(log)),
+            console: None,
             granted: ties.granted,
             usage: HostMeter::default(),
             values: ties.values,
@@ -89,7 +93,8 @@ impl WasiView for Guest {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let guest = self.called();
         let (log, granted, fixed) = (&guest.log, &guest.granted, guest.fixed.as_ref());
-        let wasi = || wasi(log, &granted.grants, fixed);
+        let console = guest.console.as_deref();
+        let wasi = || wasi(log, &granted.grants, fixed, console);
         WasiCtxView {
             ctx: guest.wasi.get_or_insert_with(wasi),
             table: &mut guest.resources,
@@ -97,16 +102,21 @@ impl WasiView for Guest {
     }
 }
 
-/// No arguments, no files, no network, and of the environment what was granted; the two output streams go into the log.
-fn wasi(log: &Arc<Mutex<Log>>, grants: &Grants, fixed: Option<&Fixed>) -> WasiCtx {
+/// No files, no network, and of the environment what was granted; the two output streams go into the log. A program
+/// has its own input and output, arguments and more of an environment.
+fn wasi(
+    log: &Arc<Mutex<Log>>,
+    grants: &Grants,
+    fixed: Option<&Fixed>,
+    console: Option<&Console>,
+) -> WasiCtx {
     let output = |stream| Output {
         stream,
         log: Arc::clone(log),
     };
     let environment: Vec<_> = grants.environment.iter().collect();
     let mut wasi = WasiCtx::builder();
-    wasi.envs(&environment)
-        .stdout(output(Stream::Stdout))
+    wasi.stdout(output(Stream::Stdout))
         .stderr(output(Stream::Stderr))
         .max_random_size(held::RANDOM_BYTES)
         .allow_tcp(false)
@@ -115,7 +125,10 @@ fn wasi(log: &Arc<Mutex<Log>>, grants: &Grants, fixed: Option<&Fixed>) -> WasiCt
     if let Some(fixed) = fixed {
         fixed.set(&mut wasi);
     }
-    wasi.build()
+    if let Some(console) = console {
+        console.connect(&mut wasi);
+    }
+    wasi.envs(&environment).build()
 }
 
 impl types::Host for Guest {}

@@ -12,7 +12,7 @@ use stem_core::units::ByteSize;
 use wasmtime::Engine;
 use wasmtime::component::Component;
 
-use crate::bindings::HANDLER;
+use crate::bindings::{COMMAND, HANDLER};
 use crate::ceilings;
 use crate::deploy_error::DeployError;
 use crate::describe::describe;
@@ -54,14 +54,16 @@ impl Sandbox {
     ) -> Result<Inspected, DeployError> {
         check_file(module)?;
         let component = self.compile(module.clone(), Class::Unmetered).await?;
-        check_exports(&component)?;
+        check_exports(&component, overrides.command().is_some())?;
         check_imports(&component, overrides.grants())?;
         grants::check(overrides.grants()).map_err(DeployError::Grants)?;
         let linked = self.link(&component).map_err(DeployError::mismatch)?;
         let described_with = memory_to_describe_with(overrides);
         let needed = check_size(&component, described_with)?;
-        let descriptors = describe(self, &linked, described_with).await?;
-        let tasks = tasks::read(descriptors, overrides)?;
+        let tasks = match overrides.command() {
+            Some(command) => vec![tasks::read_command(command, overrides)?],
+            None => tasks::read(describe(self, &linked, described_with).await?, overrides)?,
+        };
         check_memory(&tasks, needed)?;
         if tasks.iter().any(counts_fuel) {
             // As workers will: what they could not compile is refused here.
@@ -98,7 +100,7 @@ fn check_file(module: &Bytes) -> Result<(), DeployError> {
     Ok(())
 }
 
-fn check_exports(component: &Component) -> Result<(), DeployError> {
+fn check_exports(component: &Component, is_command: bool) -> Result<(), DeployError> {
     let ty = component.component_type();
     let names: Vec<&str> = ty
         .exports(component.engine())
@@ -106,12 +108,17 @@ fn check_exports(component: &Component) -> Result<(), DeployError> {
         .collect();
     let other = |start: &str| names.iter().find(|name| name.starts_with(start));
     if names.contains(&HANDLER) {
-        return Ok(());
+        return match is_command {
+            true => Err(DeployError::NoCommand),
+            false => Ok(()),
+        };
     }
     if let Some(handler) = other("stem:task/handler@") {
         return Err(DeployError::OtherHandler((*handler).to_owned()));
     }
     match other("wasi:cli/run@") {
+        Some(run) if !run.starts_with(COMMAND) => Err(DeployError::OtherCommand((*run).to_owned())),
+        Some(_) if is_command => Ok(()),
         Some(_) => Err(DeployError::Command),
         None => Err(DeployError::NoHandler),
     }

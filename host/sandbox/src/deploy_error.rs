@@ -61,9 +61,24 @@ pub enum DeployError {
     NoHandler,
     /// A program with a `main`.
     #[error(
-        "the component is a command and exports no `stem:task/handler`: build it as a library (`crate-type = [\"cdylib\"]`) with the guest SDK"
+        "the component is a command (it exports `wasi:cli/run` and no `stem:task/handler`): deploy it with --command --task NAME, or with `task = \"NAME\"` under [command] in stem.toml; a library (`crate-type = [\"cdylib\"]`) with the guest SDK needs neither"
     )]
     Command,
+    /// A program that nobody has named.
+    #[error(
+        "a command does not say which task it is: name it with --task NAME, or with `task` under [command] in stem.toml"
+    )]
+    UnnamedCommand,
+    /// The operator says that it is a program.
+    #[error(
+        "the component exports `stem:task/handler`, so it is no command: deploy it without --command, and without [command] in stem.toml"
+    )]
+    NoCommand,
+    /// Made for another version of WASI.
+    #[error(
+        "the component exports `{0}`, and this host runs `wasi:cli/run@0.2`: build it for wasm32-wasip2"
+    )]
+    OtherCommand(String),
     /// Made for another version of the contract.
     #[error("the component exports `{0}`, and this host runs `{handler}`: build it with the matching guest SDK", handler = crate::bindings::HANDLER)]
     OtherHandler(String),

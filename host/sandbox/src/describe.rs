@@ -23,7 +23,7 @@ use crate::grants::values::Values;
 use crate::instance::Instance;
 use crate::limits::MemoryMeter;
 use crate::log::Log;
-use crate::module::Module;
+use crate::module::{Entry, Module};
 use crate::sandbox::Sandbox;
 use crate::watch::Watch;
 
@@ -56,8 +56,11 @@ pub(crate) async fn describe(
         fixed: None,
     };
     let guest = Guest::new(memory, log, ties);
+    let Entry::Handler { describe, .. } = &module.entry else {
+        return Err(DeployError::Command);
+    };
     let mut instance = Instance::new(module, guest, &limits).map_err(host)?;
-    let returned = instance.call(module, &module.describe, ()).await;
+    let returned = instance.call(module, describe, ()).await;
     let remains = instance.finish();
     match returned {
         Ok((descriptors,)) => Ok(descriptors),

@@ -13,6 +13,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::bindings::stem::task::types;
+use crate::command::OverOutput;
 use crate::engine::GUEST_STACK;
 use crate::limits::{OverCalls, OverMemory, held};
 use crate::log::{cut, escape};
@@ -175,6 +176,9 @@ fn crossed(error: &wasmtime::Error, limits: &Limits, watch: &Watch) -> Option<Fa
     }
     if let Some(Ended::CpuTime) = error.downcast_ref() {
         return Some(over_cpu_time(limits, watch));
+    }
+    if let Some(OverOutput { used }) = error.downcast_ref() {
+        return Some(over_output(*used, limits));
     }
     if let Some(OverMemory { allowed, asked }) = error.downcast_ref() {
         return Some(over_memory(*allowed, *asked));

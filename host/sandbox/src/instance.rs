@@ -32,6 +32,8 @@ pub(crate) struct Remains {
     pub(crate) usage: Usage,
     pub(crate) log: Vec<LogLine>,
     pub(crate) log_dropped: u64,
+    /// The last line of standard error that is not empty.
+    pub(crate) last_error_line: Option<String>,
 }
 
 impl Instance {
@@ -76,11 +78,11 @@ impl Instance {
         let guest = self.store.data();
         let peak_memory_bytes = guest.memory.peak();
         let (host_calls, bytes_out) = (guest.usage.calls(), guest.usage.sent());
-        let (log, log_dropped) = guest
-            .log
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .finish();
+        let (log, log_dropped, last_error_line) = {
+            let mut log = guest.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let (lines, dropped) = log.finish();
+            (lines, dropped, log.last_error_line())
+        };
         drop(self.store);
         let usage = Usage {
             cpu: self.watch.cpu().pause(),
@@ -94,6 +96,7 @@ impl Instance {
             usage,
             log,
             log_dropped,
+            last_error_line,
         }
     }
 }

@@ -8,6 +8,7 @@ mod bindings;
 mod cache;
 mod catalog;
 mod ceilings;
+mod command;
 mod compile;
 mod context;
 mod deploy;

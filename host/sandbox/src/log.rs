@@ -16,6 +16,8 @@ use crate::grants::masks::Masks;
 const OVERHEAD: usize = 16;
 /// Ends a line that was cut.
 pub(crate) const CUT: &str = "… (cut)";
+/// Bytes of a line of standard error that are looked at, also where the log has no room for it.
+const LONGEST_SAYING: usize = 4 << 10;
 
 /// The lines of one attempt.
 #[derive(Debug)]
@@ -28,6 +30,7 @@ pub(crate) struct Log {
     masks: Masks,
     stdout: Partial,
     stderr: Partial,
+    last_error_line: Option<String>,
 }
 
 /// A line that has not ended yet.
@@ -58,6 +61,7 @@ impl Log {
             masks: Masks::default(),
             stdout: Partial::default(),
             stderr: Partial::default(),
+            last_error_line: None,
         }
     }
 
@@ -79,7 +83,10 @@ impl Log {
     }
 
     fn extend(&mut self, stream: Stream, piece: &[u8]) {
-        let room = self.room;
+        let room = match stream {
+            Stream::Stdout => self.room,
+            Stream::Stderr => self.room.max(LONGEST_SAYING),
+        };
         let partial = self.partial(stream);
         let fits = piece.len().min(room.saturating_sub(partial.bytes.len()));
         partial.bytes.extend_from_slice(&piece[..fits]);
@@ -96,6 +103,10 @@ impl Log {
             Stream::Stderr => LogLevel::Stderr,
         };
         let message = escape(&String::from_utf8_lossy(&bytes));
+        if stream == Stream::Stderr && !message.trim().is_empty() {
+            let saying = &message[..message.floor_char_boundary(LONGEST_SAYING)];
+            self.last_error_line = Some(saying.to_owned());
+        }
         match is_cut {
             true => self.keep_cut(level, &message),
             false => self.keep(level, message, Vec::new()),
@@ -155,6 +166,11 @@ impl Log {
             message,
             fields,
         });
+    }
+
+    /// The last line of standard error that is not empty, kept or not; to be asked after `finish`.
+    pub(crate) fn last_error_line(&mut self) -> Option<String> {
+        self.last_error_line.take()
     }
 
     /// The lines that were kept, and how many were not, or not wholly.

@@ -5,14 +5,17 @@ use stem_core::names::{DeploymentName, NameError, TaskName, nearest};
 use stem_core::policy::{PolicyError, TaskPolicy};
 use toml::{Table, Value};
 
+use crate::command::CommandSettings;
+
 /// The tables and keys at the top of `stem.toml`.
-const TOP: [&str; 4] = ["name", "defaults", "tasks", "grants"];
+const TOP: [&str; 5] = ["name", "command", "defaults", "tasks", "grants"];
 
 /// An operator's settings for one module.
 #[derive(Debug, Clone, Default)]
 pub struct Overrides {
     name: Option<DeploymentName>,
     grants: Grants,
+    command: Option<CommandSettings>,
     file: Vec<Setting>,
     flags: Vec<Setting>,
 }
@@ -32,8 +35,16 @@ pub enum OverridesError {
     #[error("the policy is no TOML")]
     Syntax(#[source] toml::de::Error),
     /// There is no such table or key at the top.
-    #[error("unknown key `{key}`{}; the policy has `name`, `[defaults]`, `[tasks.NAME]` and `[grants]`", hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("unknown key `{key}`{}; the policy has `name`, `[command]`, `[defaults]`, `[tasks.NAME]` and `[grants]`", hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     UnknownKey {
+        /// What was given.
+        key: String,
+        /// What was probably meant.
+        hint: Option<&'static str>,
+    },
+    /// There is no such key in `[command]`.
+    #[error("unknown key `{key}` in [command]{}", hint.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    UnknownCommandKey {
         /// What was given.
         key: String,
         /// What was probably meant.
@@ -73,6 +84,7 @@ impl Overrides {
         for (key, value) in table {
             match key.as_str() {
                 "name" => overrides.name = Some(name(&value)?),
+                "command" => overrides.command = Some(CommandSettings::parse(&value)?),
                 "defaults" => overrides.read("[defaults]", None, &value)?,
                 "tasks" => overrides.read_tasks(&value)?,
                 "grants" => overrides.grants = grants(value)?,
@@ -107,6 +119,17 @@ impl Overrides {
     /// What the module is given.
     pub fn grants(&self) -> &Grants {
         &self.grants
+    }
+
+    /// Says that the module is a program (S9), and which task it becomes, if that is said.
+    pub fn make_command(&mut self, task: Option<TaskName>) {
+        let command = self.command.get_or_insert_default();
+        command.task = task.or(command.task.take());
+    }
+
+    /// What the operator says of a module that is a program.
+    pub(crate) fn command(&self) -> Option<&CommandSettings> {
+        self.command.as_ref()
     }
 
     /// The deployment's name, where the file gives one.
@@ -186,7 +209,7 @@ fn check(place: &str, setting: &Setting) -> Result<(), OverridesError> {
         })
 }
 
-fn find(words: &[&'static str], wanted: &str) -> Option<&'static str> {
+pub(crate) fn find(words: &[&'static str], wanted: &str) -> Option<&'static str> {
     words.iter().copied().find(|word| *word == wanted)
 }
 
@@ -216,7 +239,7 @@ fn name(value: &Value) -> Result<DeploymentName, OverridesError> {
     }
 }
 
-fn table<'a>(place: &str, value: &'a Value) -> Result<&'a Table, OverridesError> {
+pub(crate) fn table<'a>(place: &str, value: &'a Value) -> Result<&'a Table, OverridesError> {
     let wanted = "a table such as [tasks.word-count]";
     value
         .as_table()
@@ -235,7 +258,7 @@ fn text(place: &str, value: &Value) -> Result<String, OverridesError> {
     }
 }
 
-fn mistyped(place: &str, found: &Value, wanted: &'static str) -> OverridesError {
+pub(crate) fn mistyped(place: &str, found: &Value, wanted: &'static str) -> OverridesError {
     OverridesError::Type {
         place: place.to_owned(),
         found: found.type_str(),

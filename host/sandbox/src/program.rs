@@ -11,18 +11,20 @@ use stem_core::ids::Digest;
 use stem_core::module_store::DeployedTask;
 use stem_core::outcome::Outcome;
 use stem_core::policy::Limits;
+use wasmtime::component::ComponentExportIndex;
 
 use crate::bindings::by_reference;
+use crate::command::Console;
 use crate::context::{Guest, Ties};
 use crate::deploy_error::DeployError;
 use crate::engine::Class;
 use crate::fate::{Returned, outcome};
 use crate::grants::Granted;
 use crate::grants::values::Values;
-use crate::instance::Instance;
+use crate::instance::{Instance, Remains};
 use crate::limits::MemoryMeter;
 use crate::log::Log;
-use crate::module::Module;
+use crate::module::{Entry, Module};
 use crate::sandbox::Sandbox;
 use crate::watch::Watch;
 
@@ -56,9 +58,7 @@ impl Program for SandboxedTask {
         };
         let masks = values.masks.clone();
         let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
-        let mut instance = self.equip(&run, &watch, values)?;
-        let returned = self.call(&mut instance, &run).await;
-        let remains = instance.finish();
+        let (returned, remains) = self.call(&run, &watch, values).await?;
         let mut outcome = outcome(returned, &run.limits, &watch)?;
         masks.hide_in(&mut outcome);
         Ok(Execution {
@@ -96,6 +96,7 @@ impl SandboxedTask {
         run: &Run,
         watch: &Arc<Watch>,
         values: Values,
+        console: Option<Arc<Console>>,
     ) -> Result<Instance, ExecutorError> {
         let Run { facts, limits, .. } = run;
         let log = Log::new(facts.id, facts.task.clone(), limits.log).hiding(values.masks.clone());
@@ -107,12 +108,42 @@ impl SandboxedTask {
             fixed: self.granted.fixed(facts),
             values,
         };
-        let guest = Guest::new(memory, log, ties);
+        let mut guest = Guest::new(memory, log, ties);
+        guest.console = console;
         Instance::new(&self.module, guest, limits)
             .map_err(|error| ExecutorError::new("prepare a sandbox").because(format!("{error:#}")))
     }
 
-    async fn call(&self, instance: &mut Instance, run: &Run) -> Returned {
+    /// Calls what the module has; gives what it returned, and what is left of the instance.
+    async fn call(
+        &self,
+        run: &Run,
+        watch: &Arc<Watch>,
+        values: Values,
+    ) -> Result<(Returned, Remains), ExecutorError> {
+        match &self.module.entry {
+            Entry::Handler { run: function, .. } => {
+                let mut instance = self.equip(run, watch, values, None)?;
+                let returned = self.handle(&mut instance, function, run).await;
+                Ok((returned, instance.finish()))
+            }
+            Entry::Command(function) => {
+                let console = Arc::new(Console::new(&self.task, run));
+                let mut instance = self.equip(run, watch, values, Some(Arc::clone(&console)))?;
+                let ended = instance.call(&self.module, function, ()).await;
+                let remains = instance.finish();
+                let last_line = remains.last_error_line.as_deref();
+                Ok((console.returned(ended, last_line), remains))
+            }
+        }
+    }
+
+    async fn handle(
+        &self,
+        instance: &mut Instance,
+        function: &ComponentExportIndex,
+        run: &Run,
+    ) -> Returned {
         let facts = &run.facts;
         let id = facts.id.to_string();
         let (headers, attributes) = (headers(facts), attributes(facts));
@@ -133,8 +164,9 @@ impl SandboxedTask {
             content_type: &run.payload.content_type,
             body: &run.payload.body,
         };
-        let module = &self.module;
-        instance.call(module, &module.run, (attempt, payload)).await
+        instance
+            .call(&self.module, function, (attempt, payload))
+            .await
     }
 }
 

@@ -9,6 +9,7 @@ use stem_core::policy::TaskPolicy;
 
 use crate::bindings::stem::task::types::Descriptor;
 use crate::ceilings;
+use crate::command::CommandSettings;
 use crate::deploy_error::DeployError;
 use crate::log::{cut, escape};
 use crate::overrides::Overrides;
@@ -43,6 +44,20 @@ pub(crate) fn read(
     Ok(tasks)
 }
 
+/// The one task of a program, as its operator describes it (S9).
+pub(crate) fn read_command(
+    command: &CommandSettings,
+    overrides: &Overrides,
+) -> Result<DeployedTask, DeployError> {
+    let name = command.task.clone().ok_or(DeployError::UnnamedCommand)?;
+    let task = read_one(command.descriptor(&name), overrides)?;
+    check_sections(overrides, &HashSet::from([name]))?;
+    Ok(DeployedTask {
+        command: Some(command.line.clone()),
+        ..task
+    })
+}
+
 fn read_one(descriptor: Descriptor, overrides: &Overrides) -> Result<DeployedTask, DeployError> {
     let name = TaskName::new(&descriptor.name).map_err(DeployError::TaskName)?;
     let mut policy = TaskPolicy::default();
@@ -70,6 +85,7 @@ fn read_one(descriptor: Descriptor, overrides: &Overrides) -> Result<DeployedTas
         description: escape(&description),
         payload_schema: descriptor.payload_schema,
         result_schema: descriptor.result_schema,
+        command: None,
         policy,
     })
 }

@@ -327,6 +327,7 @@ pub fn deployed_task(name: &str, policy: TaskPolicy) -> DeployedTask {
         description: String::new(),
         payload_schema: None,
         result_schema: None,
+        command: None,
         policy,
     }
 }

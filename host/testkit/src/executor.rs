@@ -26,7 +26,7 @@ pub struct ScriptedExecutor {
 }
 
 enum Answer {
-    Script(DeployedTask, Arc<Script>),
+    Script(Box<DeployedTask>, Arc<Script>),
     Refusal(Failure),
     Fault(String),
 }
@@ -55,7 +55,7 @@ impl ScriptedExecutor {
             steps,
             next: Mutex::new(0),
         });
-        let answer = Answer::Script(deployed_task(task, policy), script);
+        let answer = Answer::Script(Box::new(deployed_task(task, policy)), script);
         self.answers.insert(task_name(task), answer);
         self
     }
@@ -128,7 +128,7 @@ impl Executor for ScriptedExecutor {
             Some(Answer::Script(task, script)) => {
                 Ok(Resolution::Ready(Arc::new(ScriptedProgram {
                     digest: pinned.unwrap_or_else(|| Digest::of(task.name.as_str().as_bytes())),
-                    task: task.clone(),
+                    task: DeployedTask::clone(task),
                     script: Arc::clone(script),
                     journal: Arc::clone(&self.journal),
                 })))

@@ -46,6 +46,7 @@ impl Default for NoGuest {
             description: String::new(),
             payload_schema: None,
             result_schema: None,
+            command: None,
             policy: TaskPolicy::default(),
         };
         let digest = Digest::of(b"no guest");

