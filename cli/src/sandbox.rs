@@ -13,7 +13,8 @@ use stem_core::stores::Stores;
 use stem_sandbox::{Allocation, Catalog, Compiler, Options, Sandbox};
 
 pub use stem_sandbox::{
-    CacheOptions, DeployError, Inspected, LARGEST_MODULE, Overrides, compile_module,
+    CacheOptions, DeployError, Inspected, LARGEST_MODULE, Overrides, Parts, Settings, TimedTask,
+    compile_module,
 };
 
 use crate::config::Config;
@@ -80,9 +81,20 @@ impl Engine {
         program.map_err(|error| Failure::refused(attempted, chain(&error)).into())
     }
 
-    /// Where instances come from, in one word.
-    pub fn allocation(&self) -> &'static str {
-        self.0.allocation().as_str()
+    /// One task of a module with nothing granted, whose attempts are timed part by part.
+    pub async fn timed(
+        &self,
+        module: &Bytes,
+        task: DeployedTask,
+        attempted: &str,
+    ) -> Result<TimedTask> {
+        let timed = self.0.timed(module, task).await;
+        timed.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+    }
+
+    /// How it is set up.
+    pub fn settings(&self) -> Settings {
+        self.0.settings()
     }
 }
 

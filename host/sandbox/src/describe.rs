@@ -25,6 +25,7 @@ use crate::limits::MemoryMeter;
 use crate::log::Log;
 use crate::module::{Entry, Module};
 use crate::sandbox::Sandbox;
+use crate::timing::Untimed;
 use crate::watch::Watch;
 
 /// Time to describe a few tasks, on a busy machine.
@@ -60,7 +61,7 @@ pub(crate) async fn describe(
         return Err(DeployError::Command);
     };
     let mut instance = Instance::new(module, guest, &limits).map_err(host)?;
-    let returned = instance.call(module, describe, ()).await;
+    let returned = instance.call(module, describe, (), &Untimed).await;
     let remains = instance.finish();
     match returned {
         Ok((descriptors,)) => Ok(descriptors),

@@ -2,8 +2,10 @@
 //!
 //! Counting fuel changes the compiled code, so tasks with a fuel limit have an engine of their own.
 
+use std::fmt;
 use std::num::NonZeroUsize;
 
+use stem_core::units::ByteSize;
 use wasmtime::component::Linker;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
@@ -74,13 +76,55 @@ impl Allocation {
     }
 }
 
+/// What of the engine's set-up people compare figures by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Where instances come from.
+    pub allocation: Allocation,
+    /// What of a memory a pool clears by writing zeros, and keeps.
+    pub memory_kept: ByteSize,
+    /// The same for a table.
+    pub table_kept: ByteSize,
+    /// Whether the kernel is asked which pages were written: never, since it overlooks some (`docs/security.md`).
+    pub scans_pages: bool,
+}
+
+impl Settings {
+    pub(crate) fn of(allocation: Allocation) -> Self {
+        let kept = |bytes: usize| match allocation {
+            Allocation::Pooling => ByteSize(u64::try_from(bytes).unwrap_or(u64::MAX)),
+            Allocation::OnDemand => ByteSize(0),
+        };
+        Self {
+            allocation,
+            memory_kept: kept(pool::MEMORY_KEPT),
+            table_kept: kept(pool::TABLE_KEPT),
+            scans_pages: false,
+        }
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.allocation {
+            Allocation::OnDemand => write!(formatter, "instances allocated on demand"),
+            Allocation::Pooling => write!(
+                formatter,
+                "pooled instances, which keep {} of a memory and {} of a table; page scan off",
+                self.memory_kept, self.table_kept
+            ),
+        }
+    }
+}
+
 /// What one attempt can take of the pool: enough for components of many core modules, such as Python's.
 mod pool {
     /// Attempts beyond the slots: modules that are described while all slots run.
     pub(super) const SPARE: u32 = 8;
     pub(super) const MEMORIES: u32 = 2;
     pub(super) const TABLES: u32 = 8;
-    pub(super) const CORE_INSTANCES: u32 = 32;
+    /// As many as a component may have: they are only counted.
+    pub(super) const CORE_INSTANCES: u32 = 128;
     pub(super) const TABLE_ELEMENTS: usize = 100_000;
     pub(super) const INSTANCE_SIZE: usize = 10 << 20;
     /// A memory of up to this size is cleared without a system call: those interrupt the other cores, and cost more

@@ -15,6 +15,7 @@ use crate::context::Guest;
 use crate::limits::held;
 use crate::module::Module;
 use crate::ticker::note_busy;
+use crate::timing::Stopwatch;
 use crate::watch::{Ended, Watch};
 
 /// Epochs until a guest is looked at again. Never 0: that takes a slow path at every call.
@@ -55,6 +56,7 @@ impl Instance {
         module: &Module,
         function: &ComponentExportIndex,
         parameters: P,
+        stopwatch: &impl Stopwatch,
     ) -> wasmtime::Result<R>
     where
         P: ComponentNamedList + Lower + Send + Sync,
@@ -64,6 +66,7 @@ impl Instance {
         let call = pin!(async move {
             let instance = module.instances.instantiate_async(&mut *store).await?;
             let function = instance.get_typed_func::<P, R>(&mut *store, function)?;
+            stopwatch.instantiated();
             function.call_async(&mut *store, parameters).await
         });
         bounded(call, &self.watch).await

@@ -31,6 +31,7 @@ mod program;
 mod sandbox;
 mod tasks;
 mod ticker;
+mod timing;
 mod usage;
 mod watch;
 
@@ -39,7 +40,8 @@ pub use catalog::Catalog;
 pub use compile::Compiler;
 pub use deploy::{Inspected, LARGEST_MODULE};
 pub use deploy_error::DeployError;
-pub use engine::Allocation;
+pub use engine::{Allocation, Settings};
 pub use native::child::{CompileLimits, compile_module};
 pub use overrides::{Overrides, OverridesError};
 pub use sandbox::{Options, Sandbox, StartError};
+pub use timing::{Parts, TimedTask};

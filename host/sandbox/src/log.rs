@@ -104,13 +104,23 @@ impl Log {
         };
         let message = escape(&String::from_utf8_lossy(&bytes));
         if stream == Stream::Stderr && !message.trim().is_empty() {
-            let saying = &message[..message.floor_char_boundary(LONGEST_SAYING)];
-            self.last_error_line = Some(saying.to_owned());
+            self.last_error_line = Some(self.saying(&message, is_cut));
         }
         match is_cut {
             true => self.keep_cut(level, &message),
             false => self.keep(level, message, Vec::new()),
         }
+    }
+
+    /// A line as a failure may have it in its message: cut where it is long, and without secrets.
+    fn saying(&self, line: &str, is_cut: bool) -> String {
+        let mut saying = line.to_owned();
+        match is_cut && line.len() <= LONGEST_SAYING {
+            true => saying.push_str(CUT),
+            false => cut(&mut saying, LONGEST_SAYING),
+        }
+        self.masks.hide(&mut saying);
+        saying
     }
 
     fn partial(&mut self, stream: Stream) -> &mut Partial {

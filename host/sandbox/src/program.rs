@@ -26,6 +26,7 @@ use crate::limits::MemoryMeter;
 use crate::log::Log;
 use crate::module::{Entry, Module};
 use crate::sandbox::Sandbox;
+use crate::timing::{Stopwatch, Untimed};
 use crate::watch::Watch;
 
 /// A task with its policy, on the module that it runs on.
@@ -48,25 +49,7 @@ impl Program for SandboxedTask {
     }
 
     async fn run(&self, run: Run) -> Result<Execution, ExecutorError> {
-        if run.limits.fuel.is_some() && self.module.class != Class::Fuel {
-            let problem = "the attempt has a fuel limit, and its deployment counts no fuel";
-            return Err(ExecutorError::new(problem));
-        }
-        let values = match self.granted.open()? {
-            Ok(values) => values,
-            Err(refusal) => return Ok(Execution::ended(Outcome::Failed(refusal))),
-        };
-        let masks = values.masks.clone();
-        let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
-        let (returned, remains) = self.call(&run, &watch, values).await?;
-        let mut outcome = outcome(returned, &run.limits, &watch)?;
-        masks.hide_in(&mut outcome);
-        Ok(Execution {
-            outcome,
-            usage: remains.usage,
-            log: remains.log,
-            log_dropped: remains.log_dropped,
-        })
+        self.run_timed(&run, &Untimed).await
     }
 }
 
@@ -78,19 +61,56 @@ impl Sandbox {
         task: DeployedTask,
         grants: &Grants,
     ) -> Result<Arc<dyn Program>, DeployError> {
+        let granted = Granted::new(grants.clone(), self.secrets());
+        Ok(Arc::new(self.sandboxed(module, task, granted).await?))
+    }
+
+    pub(crate) async fn sandboxed(
+        self: &Arc<Self>,
+        module: &Bytes,
+        task: DeployedTask,
+        granted: Arc<Granted>,
+    ) -> Result<SandboxedTask, DeployError> {
         let class = Class::of(&task.policy.limits);
         let loaded = self.load(module.clone(), class).await;
-        Ok(Arc::new(SandboxedTask {
+        Ok(SandboxedTask {
             task,
             digest: Digest::of(module),
             module: Arc::new(loaded.map_err(DeployError::unloaded)?),
-            granted: Granted::new(grants.clone(), self.secrets()),
+            granted,
             clock: Arc::clone(self.clock()),
-        }))
+        })
     }
 }
 
 impl SandboxedTask {
+    /// One attempt from its beginning to its end; the stopwatch hears of its parts.
+    pub(crate) async fn run_timed(
+        &self,
+        run: &Run,
+        stopwatch: &impl Stopwatch,
+    ) -> Result<Execution, ExecutorError> {
+        if run.limits.fuel.is_some() && self.module.class != Class::Fuel {
+            let problem = "the attempt has a fuel limit, and its deployment counts no fuel";
+            return Err(ExecutorError::new(problem));
+        }
+        let values = match self.granted.open()? {
+            Ok(values) => values,
+            Err(refusal) => return Ok(Execution::ended(Outcome::Failed(refusal))),
+        };
+        let masks = values.masks.clone();
+        let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
+        let (returned, remains) = self.call(run, &watch, values, stopwatch).await?;
+        let mut outcome = outcome(returned, &run.limits, &watch)?;
+        masks.hide_in(&mut outcome);
+        Ok(Execution {
+            outcome,
+            usage: remains.usage,
+            log: remains.log,
+            log_dropped: remains.log_dropped,
+        })
+    }
+
     fn equip(
         &self,
         run: &Run,
@@ -120,17 +140,20 @@ impl SandboxedTask {
         run: &Run,
         watch: &Arc<Watch>,
         values: Values,
+        stopwatch: &impl Stopwatch,
     ) -> Result<(Returned, Remains), ExecutorError> {
         match &self.module.entry {
             Entry::Handler { run: function, .. } => {
                 let mut instance = self.equip(run, watch, values, None)?;
-                let returned = self.handle(&mut instance, function, run).await;
+                let returned = self.handle(&mut instance, function, run, stopwatch).await;
+                stopwatch.returned();
                 Ok((returned, instance.finish()))
             }
             Entry::Command(function) => {
                 let console = Arc::new(Console::new(&self.task, run));
                 let mut instance = self.equip(run, watch, values, Some(Arc::clone(&console)))?;
-                let ended = instance.call(&self.module, function, ()).await;
+                let ended = instance.call(&self.module, function, (), stopwatch).await;
+                stopwatch.returned();
                 let remains = instance.finish();
                 let last_line = remains.last_error_line.as_deref();
                 Ok((console.returned(ended, last_line), remains))
@@ -143,6 +166,7 @@ impl SandboxedTask {
         instance: &mut Instance,
         function: &ComponentExportIndex,
         run: &Run,
+        stopwatch: &impl Stopwatch,
     ) -> Returned {
         let facts = &run.facts;
         let id = facts.id.to_string();
@@ -165,7 +189,7 @@ impl SandboxedTask {
             body: &run.payload.body,
         };
         instance
-            .call(&self.module, function, (attempt, payload))
+            .call(&self.module, function, (attempt, payload), stopwatch)
             .await
     }
 }

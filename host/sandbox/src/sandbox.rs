@@ -10,7 +10,7 @@ use wasmtime::component::Component;
 
 use crate::cache::CacheOptions;
 use crate::compile::{Compiler, Workshop};
-use crate::engine::{Allocation, Class, Machine};
+use crate::engine::{Allocation, Class, Machine, Settings};
 use crate::fate::is_ours;
 use crate::module::Module;
 use crate::native::child::Uncompiled;
@@ -87,6 +87,11 @@ impl Sandbox {
     /// Where instances come from.
     pub fn allocation(&self) -> Allocation {
         self.unmetered.allocation
+    }
+
+    /// How its engines are set up.
+    pub fn settings(&self) -> Settings {
+        Settings::of(self.allocation())
     }
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {

@@ -60,8 +60,13 @@ impl Figure {
 
 /// The value that so many in a hundred of these sorted ones do not exceed; zero where there is none.
 pub fn percentile(sorted: &[f64], percent: usize) -> f64 {
+    permille(sorted, percent * 10)
+}
+
+/// The same for so many in a thousand.
+pub fn permille(sorted: &[f64], share: usize) -> f64 {
     let last = sorted.len().saturating_sub(1);
-    let place = (last * percent).div_ceil(100);
+    let place = (last * share).div_ceil(1_000);
     sorted.get(place).copied().unwrap_or_default()
 }
 
@@ -152,6 +157,7 @@ mod tests {
         let values: Vec<f64> = (1..=200).map(f64::from).collect();
         assert!((percentile(&values, 50) - 101.0).abs() < f64::EPSILON);
         assert!((percentile(&values, 99) - 199.0).abs() < f64::EPSILON);
+        assert!((permille(&values, 999) - 200.0).abs() < f64::EPSILON);
         assert!(percentile(&[], 50).abs() < f64::EPSILON);
     }
 }

@@ -4,6 +4,7 @@ mod drain;
 mod figure;
 mod latency;
 mod no_guest;
+mod parts;
 mod promises;
 mod queue;
 mod rig;
@@ -42,7 +43,7 @@ pub struct Setup {
 /// One family of figures.
 #[derive(Debug, clap::Subcommand)]
 enum Subject {
-    /// A fresh instance, one call, and its end, on one thread and on two
+    /// A fresh instance, one call, and its end: on one thread, on two, and part by part for guests in several languages
     Sandbox(sandbox::Args),
     /// Enqueueing in batches, and running what was enqueued with one worker process
     Queue(queue::Args),
@@ -72,7 +73,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
 async fn measure(args: Args, invocation: &Invocation) -> Result<Vec<Figure>> {
     let setup = &args.setup;
     match args.subject {
-        Some(Subject::Sandbox(args)) => sandbox::run(&args, setup).await,
+        Some(Subject::Sandbox(args)) => sandbox::run(&args, setup, &invocation.output).await,
         Some(Subject::Queue(args)) => queue::run(&args, setup, invocation).await,
         Some(Subject::Latency(args)) => latency::run(&args, setup, invocation).await,
         Some(Subject::Promises(args)) => promises::run(&args, setup, invocation).await,
@@ -81,7 +82,7 @@ async fn measure(args: Args, invocation: &Invocation) -> Result<Vec<Figure>> {
 }
 
 async fn all(setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
-    let mut figures = sandbox::run(&sandbox::Args::default(), setup).await?;
+    let mut figures = sandbox::run(&sandbox::Args::default(), setup, &invocation.output).await?;
     figures.extend(queue::run(&queue::Args::default(), setup, invocation).await?);
     figures.extend(latency::run(&latency::Args::default(), setup, invocation).await?);
     figures.extend(promises::run(&promises::Args::default(), setup, invocation).await?);

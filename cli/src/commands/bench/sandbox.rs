@@ -1,6 +1,7 @@
 //! `bench sandbox`: a fresh instance, one call and its end, without any store in the way.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +13,7 @@ use stem_core::executor::{
     AttemptContext, AttemptFacts, CheckpointError, Executor, Program, Resolution, Run, Stop,
 };
 use stem_core::ids::EnvelopeId;
+use stem_core::module_store::DeployedTask;
 use stem_core::names::{Namespace, QueueName, TaskName};
 use stem_core::outcome::Outcome;
 use stem_core::payload::Payload;
@@ -19,10 +21,12 @@ use tokio::sync::watch;
 
 use super::Setup;
 use super::figure::Figure;
+use super::parts;
 use super::rig::{Rig, payload};
 use crate::commands::worker::new_options;
 use crate::config::Config;
 use crate::errors::Failure;
+use crate::output::Output;
 use crate::progress;
 use crate::sandbox::Engine;
 use crate::stores::StoreUrl;
@@ -33,16 +37,25 @@ pub struct Args {
     /// Attempts of each run on each thread
     #[arg(long, value_name = "N", default_value_t = 50_000, value_parser = clap::value_parser!(u32).range(1..))]
     attempts: u32,
+    /// Where guests in other languages are, whose parts are timed too
+    #[arg(long, value_name = "DIR", default_value = GUESTS)]
+    guests: PathBuf,
 }
+
+/// Where `cargo xtask guests --all` puts them, seen from the project's folder.
+const GUESTS: &str = "target/guests";
 
 impl Default for Args {
     fn default() -> Self {
-        Self { attempts: 50_000 }
+        Self {
+            attempts: 50_000,
+            guests: GUESTS.into(),
+        }
     }
 }
 
-/// Measures one thread, and two at once.
-pub async fn run(args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
+/// Measures one thread, two at once, and the parts of an attempt.
+pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figure>> {
     let clock = SystemClock::shared();
     let slots = new_options(Vec::new()).slots;
     let stores = Config::at(
@@ -52,9 +65,11 @@ pub async fn run(args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
     );
     let engine = Engine::for_worker(slots, &clock, &stores)?;
     let program = program(&engine, &stores).await?;
+    let settings = engine.settings();
     let config = json!({
-        "attempts": args.attempts, "allocation": engine.allocation(), "slots": slots,
-        "payload_bytes": payload().body.len(),
+        "attempts": args.attempts, "slots": slots, "payload_bytes": payload().body.len(),
+        "allocation": settings.allocation.as_str(), "pagemap_scan": settings.scans_pages,
+        "memory_kept_bytes": settings.memory_kept.0, "table_kept_bytes": settings.table_kept.0,
     });
     let mut one = Figure::new("attempt on one thread", "µs", &config);
     let mut two = Figure::new("attempts on two threads", "a second", &config);
@@ -67,7 +82,15 @@ pub async fn run(args: &Args, setup: &Setup) -> Result<Vec<Figure>> {
         bar.inc(1);
     }
     bar.finish_and_clear();
-    Ok(vec![one, two])
+    let bench = parts::Bench {
+        guests: &args.guests,
+        runs: setup.runs,
+        engine: &engine,
+        config: &config,
+    };
+    let (figures, missing) = bench.measure().await?;
+    missing.iter().for_each(|missing| output.note(missing));
+    Ok([one, two].into_iter().chain(figures).collect())
 }
 
 /// The built-in guest, deployed in memory and compiled.
@@ -122,15 +145,17 @@ fn on_this_thread(program: &dyn Program, attempts: u32) -> Result<u32> {
         let mut succeeded = 0;
         for _ in 0..attempts {
             let (_sender, stop) = watch::channel(Stop::No);
-            let execution = program.run(attempt(program, stop)).await?;
+            let execution = program
+                .run(attempt(program.task(), payload(), stop))
+                .await?;
             succeeded += u32::from(matches!(execution.outcome, Outcome::Succeeded(_)));
         }
         Ok(succeeded)
     })
 }
 
-fn attempt(program: &dyn Program, stop: watch::Receiver<Stop>) -> Run {
-    let task = program.task();
+/// The first attempt of an envelope of this task.
+pub fn attempt(task: &DeployedTask, payload: Payload, stop: watch::Receiver<Stop>) -> Run {
     Run {
         facts: AttemptFacts {
             id: EnvelopeId::new(),
@@ -143,7 +168,7 @@ fn attempt(program: &dyn Program, stop: watch::Receiver<Stop>) -> Run {
             headers: BTreeMap::new(),
             attributes: Vec::new(),
         },
-        payload: payload(),
+        payload,
         limits: task.policy.limits.clone(),
         stop,
         context: Arc::new(NoStore),

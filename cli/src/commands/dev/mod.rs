@@ -61,6 +61,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let executor = engine.executor(&stores).await?;
     bench.served.clone_from(&options.queues);
     output.note(format!("store: {}", invocation.config.broker));
+    output.note(format!("sandbox: {}", engine.settings()));
     let mut following = JoinSet::new();
     if let Some((watch, project)) = watched {
         following.spawn(bench.follow(watch, project));

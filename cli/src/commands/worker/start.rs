@@ -53,6 +53,8 @@ pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
     let stores = invocation.open_stores(Lifetime::Shared).await?;
     let options = args.options(&stores, invocation).await?;
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
+    let sandbox = format!("sandbox: {}", engine.settings());
+    invocation.output.note(sandbox);
     let executor = engine.executor(&stores).await?;
     work(stores, executor, options, signals).await
 }

@@ -22,11 +22,12 @@ use stem_core::executor::{
     StopSignal,
 };
 use stem_core::ids::EnvelopeId;
+use stem_core::module_store::DeployedTask;
 use stem_core::names::{HeaderName, QueueName, TaskName};
 use stem_core::outcome::{Failure, FailureKind, Limit, Outcome};
 use stem_core::payload::Payload;
 use stem_core::policy::Limits;
-use stem_sandbox::{Allocation, Inspected, Options, Overrides, Sandbox};
+use stem_sandbox::{Allocation, Inspected, Options, Overrides, Parts, Sandbox, TimedTask};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::{Notify, OnceCell, watch};
 
@@ -160,18 +161,25 @@ impl Attempt {
     /// The same, where the host may fail.
     pub async fn try_run(self, program: &Arc<dyn Program>) -> Result<Execution, ExecutorError> {
         let limits = program.task().policy.limits.clone();
-        program.run(self.prepare(program, limits)).await
+        program.run(self.prepare(program.task(), limits)).await
     }
 
     /// Runs it under other limits.
     pub async fn run_within(self, program: &Arc<dyn Program>, limits: Limits) -> Execution {
-        let execution = program.run(self.prepare(program, limits)).await;
+        let execution = program.run(self.prepare(program.task(), limits)).await;
         execution.expect("no host fault")
     }
 
-    fn prepare(self, program: &Arc<dyn Program>, limits: Limits) -> Run {
+    /// Runs it under the task's own limits, part by part.
+    pub async fn run_timed(self, timed: &TimedTask) -> (Execution, Parts) {
+        let policy = &timed.task().policy;
+        let run = self.prepare(timed.task(), policy.limits.clone());
+        timed.run(run).await.expect("no host fault")
+    }
+
+    fn prepare(self, task: &DeployedTask, limits: Limits) -> Run {
         Run {
-            facts: facts(self.id, program.task().name.clone(), self.headers),
+            facts: facts(self.id, task.name.clone(), self.headers),
             payload: self.payload,
             limits,
             stop: self.stop,
