@@ -237,6 +237,8 @@ pub struct PolicyView {
     fuel_limit: Option<u64>,
     output_limit_bytes: ByteSize,
     log_limit_bytes: ByteSize,
+    enqueue_limit: u32,
+    enqueue_size_limit_bytes: ByteSize,
     result_retention_ms: u64,
 }
 
@@ -260,6 +262,8 @@ impl PolicyView {
             fuel_limit: limits.fuel,
             output_limit_bytes: limits.output,
             log_limit_bytes: limits.log,
+            enqueue_limit: limits.enqueue,
+            enqueue_size_limit_bytes: limits.enqueue_size,
             result_retention_ms: millis(policy.result_retention),
         }
     }

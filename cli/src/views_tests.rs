@@ -280,6 +280,7 @@ fn a_policy_has_numbers_for_numbers_and_null_for_what_is_not_set() {
         "soft_time_limit_ms": null, "hard_time_limit_ms": 60_000, "cpu_time_limit_ms": null,
         "memory_limit_bytes": 64 << 20, "fuel_limit": null,
         "output_limit_bytes": 1 << 20, "log_limit_bytes": 64 << 10,
+        "enqueue_limit": 1_000, "enqueue_size_limit_bytes": 8 << 20,
         "result_retention_ms": 86_400_000,
     });
     assert_eq!(shown, expected);

@@ -8,7 +8,7 @@ mod wat;
 use serde_json::{Value, json};
 use stem_tests::host::TestHost;
 use stem_tests::worker::Worker;
-use wat::{Hostile, running};
+use wat::{Hostile, enqueueing, running};
 
 const NEIGHBOURS: usize = 100;
 /// Guests that misbehave, as many of them at once as there are slots.
@@ -294,6 +294,25 @@ fn a_guest_that_returns_a_deeply_nested_result_harms_nobody_who_reads_it() {
             assert_eq!(outcome["state"], state, "{outcome}");
         }
     }
+}
+
+/// S3: hard time, and no more children than the limit allows.
+#[test]
+fn a_guest_that_enqueues_for_ever_is_ended_at_its_limit() {
+    let bomb = "(loop (call $ask (i32.const 0)) (call $forget) (br 0)) (unreachable)";
+    let flags = ["--allow-enqueue", "word-*", "--hard", "2s"];
+    let outcomes = written(&enqueueing(bomb), &flags);
+    assert_all_failed(&outcomes, &json!({"kind": "limit", "limit": "hard-time"}));
+}
+
+/// S3: what the host holds.
+#[test]
+fn a_guest_that_enqueues_a_hundred_thousand_at_once_is_recorded_as_that() {
+    let bomb = "(drop (memory.grow (i32.const 256)))
+        (call $submit-all (i32.const 131072) (i32.const 100000) (i32.const 8704)) (global.get $ok)";
+    let outcomes = written(&enqueueing(bomb), &["--allow-enqueue", "*"]);
+    let error = json!({"kind": "limit", "limit": "host-resources", "allowed": 10_000});
+    assert_all_failed(&outcomes, &error);
 }
 
 // === what is never deployed ===

@@ -2,6 +2,7 @@
 
 use stem_core::grants::{Capability, Grants};
 use stem_core::secrets::SecretName;
+use stem_core::task_glob::TaskGlob;
 
 use crate::arguments;
 
@@ -14,7 +15,7 @@ pub struct GrantFlags {
     http: Vec<String>,
     /// Let it enqueue this task; * stands for anything
     #[arg(long = "allow-enqueue", value_name = "TASK")]
-    enqueue: Vec<String>,
+    enqueue: Vec<TaskGlob>,
     /// Let it read and write this bucket of keys and values
     #[arg(long = "allow-bucket", value_name = "NAME")]
     buckets: Vec<String>,

@@ -2,11 +2,12 @@
 //! fails.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use anyhow::Result;
 use bytes::Bytes;
 use stem_core::client;
-use stem_core::clock::{SystemClock, Timestamp};
+use stem_core::clock::{Clock, SystemClock};
 use stem_core::envelope::Envelope;
 use stem_core::grants::Grants;
 use stem_core::module_store::DeployedTask;
@@ -20,7 +21,7 @@ use crate::arguments;
 use crate::config::Config;
 use crate::errors::Failure;
 use crate::invocation::Invocation;
-use crate::local::{Attempt, Checkpoint, Place};
+use crate::local::{Attempt, Checkpoint, Place, Plans};
 use crate::module_file;
 use crate::output::Output;
 use crate::progress;
@@ -73,7 +74,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let module = module_file::read(&args.file)?;
     let (task, grants) = args.inspect(&module, &engine, output).await?;
     let attempted = format!("run `{}`", task.name);
-    let attempt = args.attempt(&task, &invocation.config, clock.now())?;
+    let attempt = args.attempt(&task, &invocation.config, &clock)?;
     let program = engine.program(&module, (task, &grants), &attempted).await?;
     let told = attempt.run(&*program, &clock, output).await?;
     told.tell(&attempted, args.output.as_deref(), output)
@@ -116,19 +117,25 @@ impl Args {
     }
 
     /// The attempt of an envelope that is made for it.
-    fn attempt(&self, task: &DeployedTask, config: &Config, now: Timestamp) -> Result<Attempt> {
+    fn attempt(
+        &self,
+        task: &DeployedTask,
+        config: &Config,
+        clock: &Arc<dyn Clock>,
+    ) -> Result<Attempt> {
         let attempted = format!("run `{}`", task.name);
         let limit = config.payload_limit;
         let payload = self.given.read(limit)?;
         self.check(task, &payload, &attempted)?;
         let queue = task.policy.queue.as_ref().unwrap_or(&config.default_queue);
         let stored = StoredPayload::pack(payload.clone());
-        let mut envelope = Envelope::new(task.name.clone(), queue.clone(), stored, now);
+        let mut envelope = Envelope::new(task.name.clone(), queue.clone(), stored, clock.now());
         envelope.max_attempts = self.max_attempts;
         envelope.headers = self.headers.iter().cloned().collect();
         let encoded = envelope.encode(limit);
         encoded.map_err(|error| Failure::refused(attempted, error))?;
         Ok(Attempt {
+            plans: Plans::new(&envelope, None, (config, clock))?,
             envelope,
             payload,
             place: Place {

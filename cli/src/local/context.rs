@@ -1,16 +1,20 @@
-//! What a guest that runs here can ask of the host: its progress is shown, its checkpoint is kept as it was told.
+//! What a guest that runs here can ask of the host: its progress is shown, its checkpoint is kept as it was told, and what
+//! it would enqueue is written down.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use async_trait::async_trait;
 use indicatif::ProgressBar;
+use stem_core::children::{Child, Refusal};
 use stem_core::clock::Clock;
 use stem_core::executor::{AttemptContext, CheckpointError};
+use stem_core::ids::EnvelopeId;
 use stem_core::payload::Payload;
 use stem_core::record::Progress;
 use stem_core::units::ByteSize;
 
 use super::checkpoint::Checkpoint;
+use super::plans::{Plan, Plans};
 use crate::progress;
 
 /// The context of the one attempt that runs in this process.
@@ -20,25 +24,31 @@ pub(super) struct Context {
     last: Mutex<Option<Progress>>,
     checkpoint: Mutex<Checkpoint>,
     limit: ByteSize,
+    plans: Plans,
 }
 
 impl Context {
     /// Nothing published yet.
-    pub(super) fn new(checkpoint: Checkpoint, limit: ByteSize, clock: Arc<dyn Clock>) -> Self {
+    pub(super) fn new(
+        (checkpoint, limit): (Checkpoint, ByteSize),
+        plans: Plans,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
         Self {
             clock,
             spinner: progress::spinner("running"),
             last: Mutex::default(),
             checkpoint: Mutex::new(checkpoint),
             limit,
+            plans,
         }
     }
 
-    /// Shows nothing more; gives what was published last.
-    pub(super) fn close(&self) -> Option<Progress> {
+    /// Shows nothing more; gives what was published last, and what would have been enqueued.
+    pub(super) fn close(&self) -> (Option<Progress>, Vec<Plan>) {
         self.spinner.finish_and_clear();
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        last.take()
+        (last.take(), self.plans.take())
     }
 }
 
@@ -67,5 +77,8 @@ impl AttemptContext for Context {
             .unwrap_or_else(PoisonError::into_inner);
         kept.save(checkpoint)
             .map_err(|error| CheckpointError::Other(format!("the file cannot be written: {error}")))
+    }
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>> {
+        self.plans.add(children).await
     }
 }

@@ -1,8 +1,9 @@
 //! One attempt in this process, with no store behind it: the executor's own `Program`, given a context that keeps
-//! what the guest saves in a file or nowhere.
+//! what the guest saves in a file or nowhere, and shows what it would enqueue.
 
 mod checkpoint;
 mod context;
+mod plans;
 mod told;
 
 use std::convert::Infallible;
@@ -25,9 +26,11 @@ use crate::output::Output;
 use crate::signals::Signals;
 
 pub use checkpoint::Checkpoint;
+pub use plans::Plans;
 pub use told::Told;
 
 use context::Context;
+use plans::Plan;
 
 /// Who runs an attempt that no worker runs.
 const WORKER: &str = "local";
@@ -53,6 +56,8 @@ pub struct Attempt {
     pub checkpoint: Checkpoint,
     /// What a checkpoint may be as large as.
     pub limit: ByteSize,
+    /// What it would enqueue.
+    pub plans: Plans,
 }
 
 impl Attempt {
@@ -66,7 +71,8 @@ impl Attempt {
         let signals = Signals::catch()?;
         let task = program.task().name.clone();
         output.note(format!("running `{task}`: Ctrl-C asks it to stop"));
-        let context = Arc::new(Context::new(self.checkpoint, self.limit, Arc::clone(clock)));
+        let kept = (self.checkpoint, self.limit);
+        let context = Arc::new(Context::new(kept, self.plans, Arc::clone(clock)));
         let (stop, told) = watch::channel(Stop::No);
         let policy = &program.task().policy;
         let run = Run {
@@ -85,7 +91,7 @@ impl Attempt {
             execution = program.run(run) => execution,
             never = pass_on(signals, stop, output) => match never {},
         };
-        let progress = context.close();
+        let closed = context.close();
         let execution = execution.with_context(|| format!("run `{task}`"))?;
         let ended = Ended {
             envelope: &self.envelope,
@@ -94,7 +100,7 @@ impl Attempt {
             started_at,
             ended_at: clock.now(),
         };
-        Ok(ended.told(execution.heeding(&told), progress))
+        Ok(ended.told(execution.heeding(&told), closed))
     }
 }
 
@@ -119,7 +125,7 @@ struct Ended<'a> {
 
 impl Ended<'_> {
     /// The attempt as a look-up would show it, were it the envelope's only one.
-    fn told(&self, execution: Execution, progress: Option<Progress>) -> Told {
+    fn told(&self, execution: Execution, (progress, plans): (Option<Progress>, Vec<Plan>)) -> Told {
         let envelope = self.envelope;
         let only = Standing {
             attempts: 0,
@@ -159,6 +165,7 @@ impl Ended<'_> {
                 status: None,
             },
             result,
+            plans,
             comes_again_after: settlement.delay(),
         }
     }

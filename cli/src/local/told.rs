@@ -4,13 +4,15 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Result;
+use serde_json::Value;
 use stem_core::lookup::Lookup;
 use stem_core::outcome::FailureKind;
 use stem_core::payload::Payload;
-use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord};
+use stem_core::record::{AttemptError, AttemptRecord, OutcomeWord, Record};
 use stem_core::units::format_duration;
 use stem_core::usage::Usage;
 
+use super::plans::Plan;
 use crate::commands::result::{elapsed, log_lines};
 use crate::errors::Failure;
 use crate::output::{Output, harmless, size};
@@ -22,6 +24,8 @@ use crate::waiting;
 pub struct Told {
     pub(super) lookup: Lookup,
     pub(super) result: Option<Payload>,
+    /// What it would have enqueued.
+    pub(super) plans: Vec<Plan>,
     /// How long it puts itself off, where it does.
     pub(super) comes_again_after: Duration,
 }
@@ -31,7 +35,7 @@ impl Told {
     pub fn tell(&self, attempted: &str, file: Option<&Path>, output: &Output) -> Result<()> {
         let record = self.lookup.record.as_ref();
         match (output.is_json, record) {
-            (true, Some(record)) => output.json(&EnvelopeView::new(record.id, &self.lookup))?,
+            (true, Some(record)) => output.json(&self.view(record)?)?,
             (true, None) | (false, _) => self.note(output),
         }
         if let Some(problem) = self.problem() {
@@ -44,6 +48,15 @@ impl Told {
             }
             (Some(_) | None, _) => Ok(()),
         }
+    }
+
+    /// As `result --json` has it; with what would have been enqueued, where something would.
+    fn view(&self, record: &Record) -> Result<Value> {
+        let mut view = serde_json::to_value(EnvelopeView::new(record.id, &self.lookup))?;
+        if !self.plans.is_empty() {
+            view["would_enqueue"] = serde_json::to_value(&self.plans)?;
+        }
+        Ok(view)
     }
 
     fn attempt(&self) -> Option<&AttemptRecord> {
@@ -73,6 +86,7 @@ impl Told {
         for line in log_lines(attempt) {
             output.note(line);
         }
+        Plan::note(&self.plans, output);
         let record = self.lookup.record.as_ref();
         if let Some(last) = record.and_then(|record| record.progress.as_ref()) {
             output.note(format!("progress: {}", progress::said(last)));

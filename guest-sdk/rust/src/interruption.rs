@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::child::EnqueueError;
+
 /// Why a task did not do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -18,7 +20,8 @@ pub struct Failure {
 /// How an attempt ended without a result.
 ///
 /// `?` turns any [`std::error::Error`] into a failure that is tried again, with the kind `error` and the whole
-/// chain of sources as its message. Everything else is said explicitly:
+/// chain of sources as its message; but for an [`EnqueueError`], which knows whether another try would help.
+/// Everything else is said explicitly:
 ///
 /// ```
 /// use std::time::Duration;
@@ -84,9 +87,12 @@ impl Interruption {
     }
 
     /// A retryable failure of kind `error` with the chain of sources as its message: what `?` does, for what `?`
-    /// does not take (`Box<dyn Error>`, `anyhow::Error`).
+    /// does not take (`Box<dyn Error>`, `anyhow::Error`). An [`EnqueueError`] says itself what becomes of the attempt.
     pub fn error(error: &(dyn Error + 'static)) -> Self {
-        Self::retry("error", chain(error))
+        match error.downcast_ref::<EnqueueError>() {
+            Some(refused) => refused.interruption(),
+            None => Self::retry("error", chain(error)),
+        }
     }
 
     /// Adds a named detail to the failure; a snooze and a stop have none to add it to.

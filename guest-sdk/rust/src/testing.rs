@@ -16,7 +16,7 @@
 //! # }
 //! ```
 
-pub use crate::host::{LogLine, Recorded};
+pub use crate::host::{Enqueued, LogLine, Recorded};
 pub use crate::registry::{Schemas, Task};
 
 use crate::context::Context;

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::broker::{Due, Publication, Published};
 use crate::clock::Timestamp;
-use crate::envelope::{Envelope, EnvelopeError};
+use crate::envelope::{Envelope, EnvelopeError, Lineage};
 use crate::ids::EnvelopeId;
 use crate::module_store::DeployedTask;
 use crate::names::{HeaderName, QueueName, TaskName, nearest};
@@ -47,6 +47,8 @@ pub struct Request {
     pub headers: BTreeMap<HeaderName, String>,
     /// Its id, if the producer has one: publishing it again changes nothing (B15).
     pub id: Option<EnvelopeId>,
+    /// Whose attempt asks for it, where one does.
+    pub lineage: Option<Lineage>,
     /// Publishes without asking the deployments (E6).
     pub is_unchecked: bool,
 }
@@ -65,6 +67,7 @@ impl Request {
             expires_at: None,
             headers: BTreeMap::new(),
             id: None,
+            lineage: None,
             is_unchecked: false,
         }
     }
@@ -120,7 +123,7 @@ pub enum EnqueueError {
 }
 
 /// The active tasks as of one revision, their schemas compiled.
-struct Directory {
+pub(crate) struct Directory {
     revision: u64,
     tasks: HashMap<TaskName, Entry>,
 }
@@ -173,6 +176,14 @@ impl Client {
             .into_iter()
             .map(|request| self.publication(request, directory.as_deref()))
             .collect::<Result<_, _>>()?;
+        Ok(self.publish(publications).await?)
+    }
+
+    /// Publishes what was made ready, all or none.
+    pub(crate) async fn publish(
+        &self,
+        publications: Vec<Publication>,
+    ) -> Result<Vec<Enqueued>, StoreError> {
         let now = self.stores.clock.now();
         let published = self.stores.broker.publish(&publications).await?;
         let answer = |(publication, published): (Publication, Published)| Enqueued {
@@ -192,7 +203,8 @@ impl Client {
             .collect())
     }
 
-    fn publication(
+    /// The request as the broker takes it, where the deployments and the limits allow it.
+    pub(crate) fn publication(
         &self,
         request: Request,
         directory: Option<&Directory>,
@@ -243,6 +255,7 @@ impl Client {
         envelope.retry = request.retry;
         envelope.expires_at = request.expires_at;
         envelope.headers = request.headers;
+        envelope.lineage = request.lineage;
         envelope.not_before = match request.due {
             Due::At(time) => Some(time),
             Due::Now | Due::After(_) => None,
@@ -250,7 +263,8 @@ impl Client {
         envelope
     }
 
-    async fn directory(&self) -> Result<Arc<Directory>, StoreError> {
+    /// The active tasks, as they are now.
+    pub(crate) async fn directory(&self) -> Result<Arc<Directory>, StoreError> {
         let revision = self.stores.modules.revision().await?;
         let known = self
             .known
@@ -354,21 +368,5 @@ fn fits(schema: &jsonschema::Validator, payload: &Payload) -> Result<(), String>
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// E6: a schema speaks of JSON, and of MessagePack as far as that has a form in JSON.
-    #[test]
-    fn message_pack_is_checked_where_it_has_a_form_in_json() {
-        let schema = serde_json::json!({"properties": {"n": {"type": "integer"}}});
-        let schema = jsonschema::validator_for(&schema).expect("a schema");
-        let fits = |body: &[u8]| {
-            let payload = Payload::new("application/x-msgpack", body.to_vec());
-            fits(&schema, &payload).is_ok()
-        };
-        assert!(fits(b"\x81\xa1n\x01"));
-        assert!(!fits(b"\x81\xa1n\xa1a"));
-        assert!(fits(b"\x81\xa1n\xc4\x01a"), "bytes");
-        assert!(fits(b"\x81\x01\x02"), "a key that is a number");
-    }
-}
+#[path = "client_tests.rs"]
+mod tests;

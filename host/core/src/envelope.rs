@@ -17,8 +17,9 @@ use crate::units::ByteSize;
 pub const FORMAT_VERSION: u16 = 1;
 
 /// The header that says whose work it is.
-const TENANT: &str = "tenant";
-const MAX_HEADERS: usize = 64;
+pub(crate) const TENANT: &str = "tenant";
+/// Headers that an envelope may have (E5).
+pub(crate) const MAX_HEADERS: usize = 64;
 const MAX_HEADER_VALUE: ByteSize = ByteSize::kib(8);
 
 /// One request to run a task. What changes during its life (attempts, lease, due time) is the broker's (E2).

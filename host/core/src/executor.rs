@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::watch;
 
+use crate::children::{Child, Refusal};
 use crate::clock::Timestamp;
 use crate::envelope::Envelope;
 use crate::ids::{Digest, EnvelopeId};
@@ -151,6 +152,10 @@ pub trait AttemptContext: Send + Sync {
 
     /// Keeps this for the next attempt: durable when it returns.
     async fn save_checkpoint(&self, checkpoint: Payload) -> Result<(), CheckpointError>;
+
+    /// Enqueues further envelopes: those that can be in one step, durable when it returns; one answer for each, in
+    /// order. What the deployment grants, and how much, the caller has checked.
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>>;
 }
 
 /// Why a checkpoint was not loaded or saved.

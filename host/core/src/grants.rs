@@ -6,7 +6,9 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::names::TaskName;
 use crate::secrets::SecretName;
+use crate::task_glob::TaskGlob;
 
 /// Something that a module has only where its operator grants it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -75,9 +77,9 @@ pub struct Grants {
     /// the module cannot read unless `secrets` has it too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub http_headers: BTreeMap<String, BTreeMap<String, String>>,
-    /// Tasks that it may enqueue, as globs.
+    /// Tasks that it may enqueue.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub enqueue: Vec<String>,
+    pub enqueue: Vec<TaskGlob>,
     /// Buckets that it may read and write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub buckets: Vec<String>,
@@ -130,6 +132,12 @@ impl Grants {
         self.has(capability) || self.stubs.contains(&capability)
     }
 
+    /// Whether a module may enqueue this task.
+    pub fn allow_enqueueing(&self, task: &TaskName) -> bool {
+        let is_stub = self.stubs.contains(&Capability::Enqueue);
+        !is_stub && self.enqueue.iter().any(|glob| glob.matches(task))
+    }
+
     /// Whether a module can do anything with this.
     pub fn has(&self, capability: Capability) -> bool {
         match capability {
@@ -150,7 +158,7 @@ mod tests {
         Grants {
             http: vec!["https://a.example".to_owned()],
             http_headers: BTreeMap::from([("https://a.example".to_owned(), pair("x-key"))]),
-            enqueue: vec!["mail.*".to_owned()],
+            enqueue: vec!["mail.*".parse().expect("a pattern")],
             buckets: vec!["cache".to_owned()],
             config: pair("region"),
             secrets: [SecretName::new("TOKEN").expect("a name")].into(),
@@ -187,5 +195,16 @@ mod tests {
         assert_eq!(grants.http, ["https://a.example", "https://b.example"]);
         assert_eq!(grants.config["region"], "us");
         assert!(grants.deterministic);
+    }
+    /// S2: a stub goes before what is listed.
+    #[test]
+    fn a_task_may_be_enqueued_where_a_pattern_means_it_and_nothing_stubs_it() {
+        let mut grants = full();
+        let task = |name: &str| TaskName::new(name).expect("a name");
+        assert!(grants.allow_enqueueing(&task("mail.send")));
+        assert!(!grants.allow_enqueueing(&task("email.send")));
+        assert!(!Grants::default().allow_enqueueing(&task("mail.send")));
+        grants.stubs.insert(Capability::Enqueue);
+        assert!(!grants.allow_enqueueing(&task("mail.send")));
     }
 }

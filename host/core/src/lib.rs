@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod broker;
+pub mod children;
 pub mod client;
 pub mod clock;
 pub mod control;
@@ -29,6 +30,7 @@ pub mod secrets;
 pub mod state;
 pub mod store_error;
 pub mod stores;
+pub mod task_glob;
 pub mod two_stores;
 pub mod units;
 pub mod upkeep;

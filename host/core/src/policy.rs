@@ -37,6 +37,20 @@ pub struct Limits {
     /// Bytes of log lines and captured output that are kept.
     #[serde(rename = "log_bytes")]
     pub log: ByteSize,
+    /// How often the task may ask for an envelope to be enqueued, whatever it is answered.
+    #[serde(default = "enqueue")]
+    pub enqueue: u32,
+    /// Bytes of all that it asks to be enqueued.
+    #[serde(rename = "enqueue_bytes", default = "enqueue_size")]
+    pub enqueue_size: ByteSize,
+}
+
+fn enqueue() -> u32 {
+    1_000
+}
+
+fn enqueue_size() -> ByteSize {
+    ByteSize::mib(8)
 }
 
 impl Default for Limits {
@@ -49,6 +63,8 @@ impl Default for Limits {
             fuel: None,
             output: ByteSize::mib(1),
             log: ByteSize::kib(64),
+            enqueue: enqueue(),
+            enqueue_size: enqueue_size(),
         }
     }
 }
@@ -176,7 +192,7 @@ type Apply = fn(&mut TaskPolicy, &str) -> Result<(), String>;
 type Show = fn(&TaskPolicy) -> String;
 
 /// Every setting of a task's section in `stem.toml`, of a module's `defaults` and of the deploy flags.
-const SETTINGS: [(&str, Apply, Show); 16] = [
+const SETTINGS: [(&str, Apply, Show); 18] = [
     (
         "queue",
         |p, v| set(&mut p.queue, QueueName::new(v).map(Some)),
@@ -253,6 +269,16 @@ const SETTINGS: [(&str, Apply, Show); 16] = [
         |p| p.limits.log.to_string(),
     ),
     (
+        "enqueue-limit",
+        |p, v| set(&mut p.limits.enqueue, between(v, 0, 1_000_000)),
+        |p| p.limits.enqueue.to_string(),
+    ),
+    (
+        "enqueue-size-limit",
+        |p, v| set(&mut p.limits.enqueue_size, v.parse()),
+        |p| p.limits.enqueue_size.to_string(),
+    ),
+    (
         "result-retention",
         |p, v| set(&mut p.result_retention, parse_duration(v)),
         |p| format_duration(p.result_retention),
@@ -292,7 +318,8 @@ fn shown(value: Option<impl std::fmt::Display>) -> String {
     value.map(|value| value.to_string()).unwrap_or_default()
 }
 
-fn between<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
+/// Reads a number of this range.
+pub(crate) fn between<T: std::str::FromStr + PartialOrd + std::fmt::Display>(
     text: &str,
     low: T,
     high: T,

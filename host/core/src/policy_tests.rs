@@ -21,6 +21,8 @@ fn every_setting_is_read_as_it_is_shown() {
         ("fuel-limit", "1000000"),
         ("output-limit", "2 MiB"),
         ("log-limit", "1 KiB"),
+        ("enqueue-limit", "10"),
+        ("enqueue-size-limit", "2 MiB"),
         ("result-retention", "0s"),
     ] {
         policy.set(key, value).expect("a good setting");
@@ -53,6 +55,7 @@ fn a_bad_setting_is_refused_by_name() {
         ("memory-limit", "5GiB"),
         ("fuel-limit", "0"),
         ("fuel-limit", "x"),
+        ("enqueue-limit", "1000001"),
     ] {
         assert!(
             matches!(policy.set(key, value), Err(PolicyError::BadValue { .. })),

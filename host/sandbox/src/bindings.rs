@@ -2,10 +2,12 @@
 
 wasmtime::component::bindgen!({
     path: "../../wit",
-    world: "task",
+    world: "sdk",
     imports: {
         "stem:task/context.load-checkpoint": async | trappable,
         "stem:task/context.save-checkpoint": async | trappable,
+        "stem:task/enqueue.submit": async | trappable,
+        "stem:task/enqueue.submit-all": async | trappable,
         default: trappable,
     },
     exports: { default: async },

@@ -13,6 +13,7 @@ use crate::bindings::stem::task::{context, log, types};
 use crate::command::Console;
 use crate::grants::Granted;
 use crate::grants::deterministic::Fixed;
+use crate::grants::enqueue::Budget;
 use crate::grants::values::Values;
 use crate::limits::{MemoryMeter, held};
 use crate::log::{Log, Stream, cut, escape};
@@ -36,6 +37,7 @@ pub(crate) struct Guest {
     pub(crate) fixed: Option<Fixed>,
     pub(crate) context: Arc<dyn AttemptContext>,
     pub(crate) resources: ResourceTable,
+    pub(crate) enqueueing: Budget,
     /// Made at its first use: seeding its generators would be a good part of what a small task costs.
     wasi: Option<WasiCtx>,
 }
@@ -47,6 +49,7 @@ pub(crate) struct Ties {
     pub(crate) granted: Arc<Granted>,
     pub(crate) values: Values,
     pub(crate) fixed: Option<Fixed>,
+    pub(crate) enqueueing: Budget,
 }
 
 impl Guest {
@@ -65,6 +68,7 @@ impl Guest {
             fixed: ties.fixed,
             context: ties.context,
             resources,
+            enqueueing: ties.enqueueing,
             wasi: None,
         }
     }

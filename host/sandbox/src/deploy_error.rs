@@ -141,9 +141,9 @@ pub enum DeployError {
         /// Of which setting.
         key: &'static str,
         /// What it asks for.
-        asked: ByteSize,
+        asked: String,
         /// What it may ask for.
-        most: ByteSize,
+        most: String,
         /// What the operator would do.
         remedy: &'static str,
     },

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stem_core::children::{Child, Refusal};
 use stem_core::executor::{AttemptContext, CheckpointError, Stop};
 use stem_core::ids::EnvelopeId;
 use stem_core::names::TaskName;
@@ -19,6 +20,7 @@ use crate::context::{Guest, Ties};
 use crate::deploy_error::DeployError;
 use crate::fate;
 use crate::grants::Granted;
+use crate::grants::enqueue::Budget;
 use crate::grants::values::Values;
 use crate::instance::Instance;
 use crate::limits::MemoryMeter;
@@ -55,6 +57,7 @@ pub(crate) async fn describe(
         granted: Granted::nothing(),
         values: Values::default(),
         fixed: None,
+        enqueueing: Budget::of(&limits),
     };
     let guest = Guest::new(memory, log, ties);
     let Entry::Handler { describe, .. } = &module.entry else {
@@ -104,5 +107,9 @@ impl AttemptContext for NoAttempt {
     async fn save_checkpoint(&self, _: Payload) -> Result<(), CheckpointError> {
         let why = "a module that is being described has no attempt";
         Err(CheckpointError::Unavailable(why.to_owned()))
+    }
+
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>> {
+        vec![Err(Refusal::NotGranted); children.len()]
     }
 }

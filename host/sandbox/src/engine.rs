@@ -11,7 +11,7 @@ use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig, WasmBacktraceDetails,
 };
 
-use crate::bindings::Task;
+use crate::bindings::Sdk;
 use crate::context::Guest;
 use crate::grants;
 use crate::poll;
@@ -236,7 +236,7 @@ fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {
     let mut linker = Linker::new(engine);
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     poll::add_to_linker(&mut linker)?;
-    Task::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, Guest::called)?;
+    Sdk::add_to_linker::<_, wasmtime::component::HasSelf<_>>(&mut linker, Guest::called)?;
     grants::add_to_linker(&mut linker)?;
     Ok(linker)
 }

@@ -15,7 +15,7 @@ use wasmtime_wasi::I32Exit;
 use crate::bindings::stem::task::types;
 use crate::command::OverOutput;
 use crate::engine::GUEST_STACK;
-use crate::limits::{OverCalls, OverMemory, held};
+use crate::limits::{OverCalls, OverMemory, OverRequests, held};
 use crate::log::{cut, escape};
 use crate::watch::{Ended, Request, Watch};
 
@@ -127,7 +127,8 @@ fn word(untrusted: &str) -> String {
     bounded(untrusted, LONGEST_WORD)
 }
 
-fn text(untrusted: &str) -> String {
+/// A guest's text as it may be kept: cut, and harmless to a terminal.
+pub(crate) fn text(untrusted: &str) -> String {
     bounded(untrusted, LONGEST_TEXT)
 }
 
@@ -185,6 +186,9 @@ fn crossed(error: &wasmtime::Error, limits: &Limits, watch: &Watch) -> Option<Fa
     }
     if let Some(OverCalls { asked }) = error.downcast_ref() {
         return Some(over_calls(*asked));
+    }
+    if let Some(OverRequests { asked }) = error.downcast_ref() {
+        return Some(over_requests(*asked));
     }
     match error.downcast_ref() {
         Some(Trap::OutOfFuel) => return Some(over_fuel(limits)),
@@ -284,6 +288,14 @@ fn over_held(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
         return Some(over(Limit::HostResources, allowed, allowed + 1, message));
     }
     None
+}
+
+fn over_requests(asked: usize) -> Failure {
+    let in_words = |number: usize| u64::try_from(number).unwrap_or(u64::MAX);
+    let (allowed, used) = (in_words(held::REQUESTS), in_words(asked));
+    let message =
+        format!("one call of the task asked for {used} envelopes, over the limit of {allowed}");
+    over(Limit::HostResources, allowed, used, message)
 }
 
 fn over_bytes(allowed: u64) -> Failure {

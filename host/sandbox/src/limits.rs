@@ -17,6 +17,8 @@ pub(crate) mod held {
     pub(crate) const RESOURCES: usize = 4_096;
     /// Calls that the host works on at one time: what one `poll` waits for, or requests that are on their way.
     pub(crate) const CALLS: usize = 1_024;
+    /// Envelopes that one call may ask to be enqueued: each is some objects of the host's, however small it is.
+    pub(crate) const REQUESTS: usize = 10_000;
     /// Random bytes that one call may ask for.
     pub(crate) const RANDOM_BYTES: u64 = 1 << 20;
 }
@@ -40,6 +42,26 @@ impl OverCalls {
     /// Ends the guest where so many calls in flight are too many.
     pub(crate) fn check(asked: usize) -> wasmtime::Result<()> {
         match asked > held::CALLS {
+            true => Err(wasmtime::Error::new(Self { asked })),
+            false => Ok(()),
+        }
+    }
+}
+
+/// The guest asked for more envelopes in one call than it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "the guest asked for {asked} envelopes in one call and may ask for {}",
+    held::REQUESTS
+)]
+pub(crate) struct OverRequests {
+    pub(crate) asked: usize,
+}
+
+impl OverRequests {
+    /// Ends the guest where so many in one call are too many.
+    pub(crate) fn check(asked: usize) -> wasmtime::Result<()> {
+        match asked > held::REQUESTS {
             true => Err(wasmtime::Error::new(Self { asked })),
             false => Ok(()),
         }

@@ -4,7 +4,7 @@ use wasmtime::component::{Component, ComponentExportIndex, InstancePre};
 
 use wasmtime_wasi::p2::bindings::CommandPre;
 
-use crate::bindings::{COMMAND, HANDLER, TaskPre};
+use crate::bindings::{COMMAND, HANDLER, SdkPre};
 use crate::context::Guest;
 use crate::engine::{Class, Machine};
 
@@ -32,7 +32,7 @@ impl Module {
         let instances = machine.linker.instantiate_pre(component)?;
         let entry = match component.get_export_index(None, HANDLER) {
             Some(_) => {
-                TaskPre::new(instances.clone())?;
+                SdkPre::new(instances.clone())?;
                 handler(component)?
             }
             None => {

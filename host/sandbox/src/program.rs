@@ -20,6 +20,7 @@ use crate::deploy_error::DeployError;
 use crate::engine::Class;
 use crate::fate::{Returned, outcome};
 use crate::grants::Granted;
+use crate::grants::enqueue::Budget;
 use crate::grants::values::Values;
 use crate::instance::{Instance, Remains};
 use crate::limits::MemoryMeter;
@@ -127,6 +128,7 @@ impl SandboxedTask {
             granted: Arc::clone(&self.granted),
             fixed: self.granted.fixed(facts),
             values,
+            enqueueing: Budget::of(limits),
         };
         let mut guest = Guest::new(memory, log, ties);
         guest.console = console;

@@ -9,6 +9,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use stem_core::broker::{Delivery, Due, Publication, Settling};
+use stem_core::children::{Child, Refusal};
 use stem_core::clock::Clock;
 use stem_core::control::Heartbeat;
 use stem_core::envelope::Envelope;
@@ -371,5 +372,9 @@ impl AttemptContext for NoContext {
 
     async fn save_checkpoint(&self, _checkpoint: Payload) -> Result<(), CheckpointError> {
         Ok(())
+    }
+
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>> {
+        vec![Err(Refusal::NotGranted); children.len()]
     }
 }

@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use stem_core::broker::{Delivery, Settling};
+use stem_core::client::Client;
 use stem_core::clock::Clock;
 use stem_core::envelope::Envelope;
 use stem_core::executor::{
@@ -44,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) results: Arc<dyn ResultStore>,
+    pub(crate) client: Arc<Client>,
+    pub(crate) lease: Duration,
     pub(crate) progress: Arc<ProgressBoard>,
     pub(crate) max_deliveries: u32,
     pub(crate) payload_limit: ByteSize,
@@ -147,7 +150,7 @@ impl Attempt<'_> {
         }
     }
 
-    fn envelope(&self) -> &Envelope {
+    pub(crate) fn envelope(&self) -> &Envelope {
         let opened = self.envelope.as_ref();
         opened.expect("nothing comes after an envelope that was not opened")
     }
@@ -173,7 +176,7 @@ impl Attempt<'_> {
             payload,
             limits: envelope.limits_within(&self.policy.limits),
             stop,
-            context: Arc::new(Context::new(self.fence(), self.desk)),
+            context: Arc::new(Context::new(self)),
         })
     }
 
@@ -231,7 +234,7 @@ impl Attempt<'_> {
         own.unwrap_or(self.policy.max_attempts)
     }
 
-    fn fence(&self) -> Fence {
+    pub(crate) fn fence(&self) -> Fence {
         let receipt = self.delivery.receipt;
         Fence {
             id: receipt.id,

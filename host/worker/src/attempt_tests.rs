@@ -14,6 +14,7 @@ use stem_core::outcome::{DeadReason, Limit, Settlement};
 use stem_core::payload::{Payload, StoredPayload};
 use stem_core::record::{LIVE_RECORD_RETENTION, OutcomeWord, Report};
 use stem_core::state::EndState;
+use stem_core::stores::Stores;
 use stem_testkit::clock::ManualClock;
 use stem_testkit::executor::{ScriptedExecutor, Step};
 use tokio::sync::watch;
@@ -23,11 +24,18 @@ use super::*;
 fn desk(executor: ScriptedExecutor) -> Desk {
     let clock = ManualClock::shared();
     let namespace = Namespace::new("test").expect("a name");
+    let store = stem_memory::Store::new(namespace, Arc::clone(&clock) as _);
+    let stores = Stores::on_one(store, Arc::clone(&clock) as _);
     Desk {
         worker: WorkerName::new("w1").expect("a name"),
-        clock: Arc::clone(&clock) as _,
+        clock,
         executor: Arc::new(executor),
-        results: stem_memory::Store::new(namespace, clock),
+        results: Arc::clone(&stores.results),
+        client: Arc::new(Client::new(
+            stores,
+            QueueName::new("default").expect("a name"),
+        )),
+        lease: Duration::from_secs(15),
         progress: Arc::default(),
         waits: Arc::default(),
         max_deliveries: 5,

@@ -1,18 +1,22 @@
-//! What a running guest can ask of the host: progress and checkpoints, fenced by its delivery (R1).
+//! What a running guest can ask of the host: progress, checkpoints and children, fenced by its delivery (R1).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use stem_core::broker::{Receipt, Renewal};
+use stem_core::children::{Child, Parent, Refusal};
+use stem_core::client::{Client, Enqueued};
 use stem_core::clock::Clock;
 use stem_core::executor::{AttemptContext, CheckpointError};
+use stem_core::ids::EnvelopeId;
 use stem_core::payload::{Payload, StoredPayload};
 use stem_core::record::Progress;
 use stem_core::result_store::{Fence, Reported, ResultStore};
 use stem_core::store_error::StoreError;
 use stem_core::units::ByteSize;
 
-use crate::attempt::Desk;
+use crate::attempt::Attempt;
 use crate::congestion::Waits;
 use crate::progress::ProgressBoard;
 
@@ -23,17 +27,40 @@ pub(crate) struct Context {
     progress: Arc<ProgressBoard>,
     waits: Arc<Waits>,
     limit: ByteSize,
+    receipt: Receipt,
+    lease: Duration,
+    parent: Parent,
+    client: Arc<Client>,
 }
 
 impl Context {
-    pub(crate) fn new(fence: Fence, desk: &Desk) -> Self {
+    pub(crate) fn new(attempt: &Attempt<'_>) -> Self {
+        let desk = attempt.desk;
         Self {
-            fence,
+            fence: attempt.fence(),
             clock: Arc::clone(&desk.clock),
             results: Arc::clone(&desk.results),
             progress: Arc::clone(&desk.progress),
             waits: Arc::clone(&desk.waits),
             limit: desk.payload_limit,
+            receipt: attempt.delivery.receipt,
+            lease: desk.lease,
+            parent: Parent::of(attempt.envelope()),
+            client: Arc::clone(&desk.client),
+        }
+    }
+
+    /// Whoever renews its lease now is alone with its envelope for as long as that lasts: publishing is not fenced in
+    /// the store, and this leaves it a whole lease to be done in (R1).
+    async fn hold_lease(&self) -> Result<(), Refusal> {
+        let broker = &self.client.stores().broker;
+        let renewed = broker.renew(&[self.receipt], self.lease).await;
+        let renewed = renewed.map_err(|error| Refusal::of_store(&error))?;
+        match renewed.contains(&Renewal::Lost) {
+            true => Err(Refusal::Other(
+                "the attempt no longer holds its lease".to_owned(),
+            )),
+            false => Ok(()),
         }
     }
 }
@@ -77,6 +104,15 @@ impl AttemptContext for Context {
             Reported::Written => Ok(()),
             Reported::Stale => Err(CheckpointError::LeaseLost),
         }
+    }
+
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>> {
+        if let Err(refusal) = self.hold_lease().await {
+            return vec![Err(refusal); children.len()];
+        }
+        let answers = self.client.enqueue_children(&self.parent, children).await;
+        let id = |answer: Result<Enqueued, Refusal>| answer.map(|enqueued| enqueued.id);
+        answers.into_iter().map(id).collect()
     }
 }
 

@@ -2,7 +2,8 @@
 
 use stem_core::names::Namespace;
 use stem_core::store_error::StoreErrorKind;
-use stem_testkit::builders::first_fence;
+use stem_core::stores::Stores;
+use stem_testkit::builders::{DEFAULT_QUEUE, envelope, first_fence, queue_name};
 use stem_testkit::clock::ManualClock;
 
 use super::*;
@@ -10,13 +11,24 @@ use super::*;
 fn context() -> Context {
     let clock = ManualClock::shared();
     let namespace = Namespace::new("test").expect("a name");
+    let store = stem_memory::Store::new(namespace, Arc::clone(&clock) as _);
+    let stores = Stores::on_one(store, Arc::clone(&clock) as _);
+    let fence = first_fence();
     Context {
-        fence: first_fence(),
-        clock: Arc::clone(&clock) as _,
-        results: stem_memory::Store::new(namespace, clock),
+        fence,
+        clock,
+        results: Arc::clone(&stores.results),
         progress: Arc::default(),
         waits: Arc::default(),
         limit: ByteSize(10),
+        receipt: Receipt {
+            id: fence.id,
+            delivery: fence.delivery,
+            position: 0,
+        },
+        lease: Duration::from_secs(15),
+        parent: Parent::of(&envelope()),
+        client: Arc::new(Client::new(stores, queue_name(DEFAULT_QUEUE))),
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use stem_core::broker::{Claim, DEFAULT_LEASE, Delivery, MAX_DELIVERIES, Settling, Wakeups};
+use stem_core::client::Client;
 use stem_core::executor::{Executor, Stop, StopReason};
 use stem_core::names::{QueueName, WorkerName};
 use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
@@ -43,6 +44,8 @@ pub struct Options {
     pub host: String,
     /// Queues to take from: they take turns at being first.
     pub queues: Vec<QueueName>,
+    /// Where envelopes go that a task enqueues, if nothing names a queue for them.
+    pub default_queue: QueueName,
     /// How many attempts run at once.
     pub slots: usize,
     /// Threads that guests run on.
@@ -67,6 +70,7 @@ impl Options {
             name,
             host: host.into(),
             queues,
+            default_queue: QueueName::new("default").expect("a good name"),
             slots: SLOTS_PER_CORE * cores,
             threads: cores,
             lease: DEFAULT_LEASE,
@@ -112,11 +116,15 @@ pub struct Worker {
 impl Worker {
     /// A worker that is ready to run; fails where its threads cannot be started.
     pub fn new(stores: Stores, executor: Arc<dyn Executor>, options: Options) -> io::Result<Self> {
+        let client = Client::new(stores.clone(), options.default_queue.clone())
+            .with_payload_limit(options.payload_limit);
         let desk = Desk {
             worker: options.name.clone(),
             clock: Arc::clone(&stores.clock),
             executor,
             results: Arc::clone(&stores.results),
+            client: Arc::new(client),
+            lease: options.lease,
             progress: Arc::new(ProgressBoard::default()),
             max_deliveries: options.max_deliveries,
             payload_limit: options.payload_limit,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use async_trait::async_trait;
 use serde_json::json;
+use stem_core::children::{Child, Refusal};
 use stem_core::clock::{Clock, SystemClock};
 use stem_core::executor::{
     AttemptContext, AttemptFacts, CheckpointError, Executor, Program, Resolution, Run, Stop,
@@ -188,5 +189,9 @@ impl AttemptContext for NoStore {
 
     async fn save_checkpoint(&self, _: Payload) -> Result<(), CheckpointError> {
         Ok(())
+    }
+
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>> {
+        vec![Err(Refusal::NotGranted); children.len()]
     }
 }

@@ -16,10 +16,11 @@ use stem_core::stores::Stores;
 use stem_core::units::ByteSize;
 
 use super::selection::not_dead;
+use crate::config::Config;
 use crate::deployed;
 use crate::errors::Failure;
 use crate::invocation::Invocation;
-use crate::local::{Attempt, Checkpoint, Place};
+use crate::local::{Attempt, Checkpoint, Place, Plans};
 use crate::sandbox::Engine;
 
 /// Runs the last attempt of a dead letter once more.
@@ -34,7 +35,7 @@ pub async fn run(
     let letter = letter.ok_or_else(|| not_dead(id, "replay"))?;
     let record = stores.results.records(&[id]).await?.pop().flatten();
     let last = record.and_then(|mut record| record.attempts.pop());
-    let mut attempt = open(&letter, last.as_ref(), invocation.config.payload_limit)
+    let mut attempt = open(&letter, last.as_ref(), (stores, &invocation.config))
         .map_err(|error| Failure::refused(&attempted, format!("{error:#}")))?;
     attempt.checkpoint = checkpoint(id, stores, attempt.limit).await?;
     let ran_on = last.and_then(|last| last.module);
@@ -48,10 +49,16 @@ pub async fn run(
 }
 
 /// The dead letter's last attempt, as it was; its first where none has run.
-fn open(letter: &DeadLetter, last: Option<&AttemptRecord>, limit: ByteSize) -> Result<Attempt> {
+fn open(
+    letter: &DeadLetter,
+    last: Option<&AttemptRecord>,
+    (stores, config): (&Stores, &Config),
+) -> Result<Attempt> {
     let mut envelope = Envelope::decode(&letter.bytes)?;
     envelope.queue = letter.queue.clone();
+    let limit = config.payload_limit;
     Ok(Attempt {
+        plans: Plans::new(&envelope, Some(&stores.modules), (config, &stores.clock))?,
         payload: envelope.payload.unpack(limit)?,
         envelope,
         place: Place {

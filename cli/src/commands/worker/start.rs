@@ -87,6 +87,9 @@ impl StartArgs {
         let mut options = new_options(queues);
         options.name = self.name.clone().unwrap_or(options.name);
         options.payload_limit = invocation.config.payload_limit;
+        options
+            .default_queue
+            .clone_from(&invocation.config.default_queue);
         options.slots = self.concurrency.unwrap_or(options.slots);
         options.lease = self.lease.unwrap_or(options.lease);
         options.max_deliveries = self.max_deliveries.unwrap_or(options.max_deliveries);

@@ -28,7 +28,7 @@ const fn setting(key: &'static str, form: Form, check: Check) -> Setting {
     Setting { key, form, check }
 }
 
-pub const SETTINGS: [Setting; 16] = [
+pub const SETTINGS: [Setting; 18] = [
     setting("queue", Form::Text, name),
     setting("priority", Form::Number, |v| {
         whole(v, 0, 9, "a whole number from 0 to 9")
@@ -50,6 +50,10 @@ pub const SETTINGS: [Setting; 16] = [
     }),
     setting("output_limit", Form::TextOrNumber, size),
     setting("log_limit", Form::TextOrNumber, size),
+    setting("enqueue_limit", Form::Number, |v| {
+        whole(v, 0, 1_000_000, "a whole number from 0 to 1000000")
+    }),
+    setting("enqueue_size_limit", Form::TextOrNumber, size),
     setting("result_retention", Form::Text, duration),
 ];
 

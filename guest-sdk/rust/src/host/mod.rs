@@ -3,6 +3,8 @@
 #[cfg(target_arch = "wasm32")]
 mod config;
 #[cfg(target_arch = "wasm32")]
+mod enqueue;
+#[cfg(target_arch = "wasm32")]
 mod sandbox;
 #[cfg(target_arch = "wasm32")]
 pub(crate) use sandbox::Host;
@@ -12,4 +14,4 @@ mod recorder;
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use recorder::Host;
 #[cfg(not(target_arch = "wasm32"))]
-pub use recorder::{LogLine, Recorded};
+pub use recorder::{Enqueued, LogLine, Recorded};

@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 use serde::Serialize;
 
 use crate::attempt::Attempt;
+use crate::child::{EnqueueError, Request};
 use crate::context::{CheckpointError, ConfigError, Context, Level, StopReason};
 use crate::payload::{Format, Payload};
 
@@ -22,6 +23,7 @@ struct State {
     checkpoint_error: Option<CheckpointError>,
     config: BTreeMap<String, String>,
     config_error: Option<ConfigError>,
+    enqueue_error: Option<EnqueueError>,
     recorded: Recorded,
 }
 
@@ -35,6 +37,26 @@ pub struct Recorded {
     pub log: Vec<LogLine>,
     /// The checkpoint as it stands.
     pub checkpoint: Option<Payload>,
+    /// Each child, in order; one whose key came before is not enqueued again.
+    pub enqueued: Vec<Enqueued>,
+}
+
+/// An envelope that a task has enqueued.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Enqueued {
+    /// What the task was told.
+    pub id: String,
+    /// Which task it is for.
+    pub task: String,
+    /// With what.
+    pub payload: Payload,
+    /// What a repeated attempt knows it by.
+    pub key: Option<String>,
+    /// Headers of its own.
+    pub headers: Vec<(String, String)>,
+    /// As the flags of `stem-host enqueue`: `("queue", "mail")`.
+    pub options: Vec<(String, String)>,
 }
 
 /// One line of an attempt's log.
@@ -92,6 +114,33 @@ impl Host {
         let state = self.state();
         let value = || Ok(state.config.get(key).cloned());
         state.config_error.clone().map_or_else(value, Err)
+    }
+
+    pub(crate) fn enqueue(&self, request: Request) -> Result<String, EnqueueError> {
+        let mut state = self.state();
+        if let Some(error) = state.enqueue_error.clone() {
+            return Err(error);
+        }
+        let enqueued = &mut state.recorded.enqueued;
+        let has_its_key = |one: &&Enqueued| request.key.is_some() && one.key == request.key;
+        if let Some(known) = enqueued.iter().find(has_its_key) {
+            return Ok(known.id.clone());
+        }
+        let id = format!("00000000-0000-8000-8000-{:012x}", enqueued.len() + 1);
+        enqueued.push(Enqueued {
+            id: id.clone(),
+            task: request.task,
+            payload: request.payload,
+            key: request.key,
+            headers: request.headers,
+            options: request.options,
+        });
+        Ok(id)
+    }
+
+    pub(crate) fn enqueue_all(&self, requests: Vec<Request>) -> Vec<Result<String, EnqueueError>> {
+        let requests = requests.into_iter();
+        requests.map(|request| self.enqueue(request)).collect()
     }
 
     pub(crate) fn emit(&self, level: Level, message: &str, fields: &[(String, String)]) {
@@ -184,6 +233,13 @@ impl Context {
     #[must_use]
     pub fn with_config_error(self, why: impl Into<String>) -> Self {
         self.host.state().config_error = Some(ConfigError::new(why.into()));
+        self
+    }
+
+    /// The same, which refuses whatever the task enqueues.
+    #[must_use]
+    pub fn with_enqueue_error(self, error: EnqueueError) -> Self {
+        self.host.state().enqueue_error = Some(error);
         self
     }
 

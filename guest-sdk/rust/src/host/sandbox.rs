@@ -17,8 +17,8 @@ use bindings::stem::task::{context, log, types};
     clippy::all,
     reason = "generated: the canonical ABI is made of raw memory"
 )]
-mod bindings {
-    wit_bindgen::generate!({ path: "wit", world: "task" });
+pub(super) mod bindings {
+    wit_bindgen::generate!({ path: "wit", world: "sdk" });
     export!(Module with_types_in self);
 
     pub(super) struct Module;

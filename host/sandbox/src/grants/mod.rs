@@ -5,6 +5,7 @@
 
 pub(crate) mod config;
 pub(crate) mod deterministic;
+pub(crate) mod enqueue;
 pub(crate) mod environment;
 pub(crate) mod masks;
 pub(crate) mod values;

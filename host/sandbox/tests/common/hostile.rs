@@ -43,6 +43,36 @@ pub fn running(run: &str) -> Hostile {
     }
 }
 
+/// What a module that enqueues imports.
+const ENQUEUE: &str = r#"
+    (import "stem:task/enqueue@0.1.0" "submit" (func $submit
+      (param i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)))
+    (import "stem:task/enqueue@0.1.0" "submit-all" (func $submit-all (param i32 i32 i32)))"#;
+
+/// A module whose `run` has this body, and may call these: `$ask`, which enqueues `word-count` under no key (0) or its own
+/// (1); `$forget`, which forgets what the host has answered; `$answer`, whose result is the last id or refusal.
+pub fn enqueueing(run: &str) -> Hostile {
+    let items = r#"
+        (memory (export "memory") 2)
+        (data (i32.const 8192) "word-count")
+        (data (i32.const 8208) "application/json")
+        (data (i32.const 8224) "{\22text\22:\22a b\22}")
+        (data (i32.const 8256) "key")
+        (func $ask (param $has-key i32)
+          (call $submit (i32.const 8192) (i32.const 10) (i32.const 8208) (i32.const 16) (i32.const 8224) (i32.const 14)
+            (local.get $has-key) (i32.const 8256) (i32.const 3) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)
+            (i32.const 8704)))
+        (func $forget (global.set $heap (i32.const 65536)))
+        (func $answer (result i32)
+          (local $text i32)
+          (local.set $text (select (i32.const 8712) (i32.const 8708) (i32.load8_u (i32.const 8704))))
+          (i32.store (i32.const 4112) (i32.load (local.get $text)))
+          (i32.store (i32.const 4116) (i32.load (i32.add (local.get $text) (i32.const 4))))
+          (global.get $ok))"#;
+    let world = "import stem:task/enqueue@0.1.0;";
+    running(run).with_items(items).importing(world, "", ENQUEUE)
+}
+
 impl Hostile {
     /// With these items in place of a memory of two pages.
     pub fn with_items(mut self, items: &str) -> Self {

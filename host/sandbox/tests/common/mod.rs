@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use stem_core::children::{Child, Refusal};
 use stem_core::clock::{SystemClock, Timestamp};
 use stem_core::executor::{
     AttemptContext, AttemptFacts, CheckpointError, Execution, ExecutorError, Program, Run, Stop,
@@ -246,6 +247,8 @@ pub struct Kept {
     pub answer: Notify,
     /// How long the guest waited for a core in all.
     pub waited: Mutex<Duration>,
+    /// What it asked to be enqueued, call by call.
+    pub enqueued: Mutex<Vec<Vec<Child>>>,
 }
 
 #[async_trait]
@@ -272,5 +275,15 @@ impl AttemptContext for Kept {
     async fn save_checkpoint(&self, checkpoint: Payload) -> Result<(), CheckpointError> {
         *self.checkpoint.lock().expect("not poisoned") = Some(checkpoint);
         Ok(())
+    }
+
+    async fn enqueue(&self, children: Vec<Child>) -> Vec<Result<EnvelopeId, Refusal>> {
+        self.asked.notify_one();
+        if self.is_stuck.load(Ordering::SeqCst) {
+            self.answer.notified().await;
+        }
+        let ids = children.iter().map(|_| Ok(EnvelopeId::new())).collect();
+        self.enqueued.lock().expect("not poisoned").push(children);
+        ids
     }
 }

@@ -17,6 +17,7 @@ use stem_testkit::executor::{Gate, ScriptedExecutor};
 
 /// A call that can be made to fail.
 pub enum Call<'a> {
+    Publish,
     Renew,
     Settle(&'a [Settling]),
 }
@@ -90,6 +91,7 @@ pub struct Rigged {
 #[async_trait]
 impl Broker for Rigged {
     async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
+        self.rig.check(Call::Publish)?;
         self.broker.publish(publications).await
     }
 

@@ -88,7 +88,7 @@ async fn a_renewal_that_fails_is_tried_again() {
         Call::Renew => failures
             .fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1))
             .map_or(None, |_| Some(StoreErrorKind::Unavailable)),
-        Call::Settle(_) => None,
+        Call::Publish | Call::Settle(_) => None,
     });
     let bench = Bench::start_rigged(rig, script([Step::until_ended()]), |_| {}).await;
     let id = bench.enqueue(1).await[0];
@@ -218,7 +218,7 @@ async fn what_cannot_be_settled_holds_up_no_neighbour() {
                 .any(is_sick)
                 .then_some(StoreErrorKind::Unreadable)
         }
-        Call::Renew => None,
+        Call::Publish | Call::Renew => None,
     });
     let bench = Bench::start_rigged(rig, script([Step::echo().after(&gate)]), |_| {}).await;
     let ids = bench.enqueue(4).await;
