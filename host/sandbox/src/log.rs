@@ -229,6 +229,7 @@ pub(crate) fn cut(text: &mut String, bytes: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use stem_core::secrets::Secret;
 
     fn log(room: u64) -> Log {
         let task = TaskName::new("t").expect("a good name");
@@ -297,5 +298,21 @@ mod tests {
         let (lines, dropped) = log.finish();
         assert_eq!(lines.len(), 4_096);
         assert_eq!(dropped, (1 << 20) - 4_096);
+    }
+
+    /// S9, M4: also where the log has no room for it.
+    #[test]
+    fn the_last_line_of_standard_error_is_bounded_and_shows_no_secret() {
+        let secret = Secret::new("hunter2");
+        let mut log = log(16).hiding(Masks::of([secret].iter()));
+        log.write(Stream::Stderr, b"first\nstem: retry-after 3 hunter2\n \n");
+        log.finish();
+        let last = log.last_error_line();
+        assert_eq!(last.as_deref(), Some("stem: retry-after 3 ***"));
+        log.write(Stream::Stderr, &[b'x'; LONGEST_SAYING - 3]);
+        log.write(Stream::Stderr, b"hunter2");
+        log.finish();
+        let cut = log.last_error_line().expect("a line");
+        assert!(cut.ends_with(&format!("xx***{CUT}")), "{}", &cut[4_000..]);
     }
 }

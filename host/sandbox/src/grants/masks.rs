@@ -21,7 +21,7 @@ pub(crate) struct Masks(Arc<[Secret]>);
 
 impl Masks {
     /// Hides these: each whole, and each of its lines, since logs are kept by the line.
-    pub(super) fn of<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Self {
+    pub(crate) fn of<'a>(secrets: impl Iterator<Item = &'a Secret>) -> Self {
         let mut hidden: Vec<String> = Vec::new();
         for secret in secrets {
             let whole = secret.reveal();
