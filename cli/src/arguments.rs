@@ -6,7 +6,7 @@ use anyhow::Result;
 use clap::Args;
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
-use stem_core::names::{HeaderName, QueueName, TaskName};
+use stem_core::names::{BucketName, HeaderName, QueueName, TaskName};
 use stem_core::units::{UnitError, parse_duration};
 
 use crate::errors::Failure;
@@ -67,6 +67,7 @@ macro_rules! exactly_one {
 
 exactly_one!(OneId, EnvelopeId, "id", "ID", "The envelope's id");
 exactly_one!(OneQueue, QueueName, "queue", "QUEUE", "The queue");
+exactly_one!(OneBucket, BucketName, "bucket", "BUCKET", "The bucket");
 exactly_one!(OneTask, TaskName, "task", "TASK", "The task");
 
 /// A moment: a time, or so long ago.

@@ -85,6 +85,9 @@ enum Command {
     /// Look at what goes on
     #[command(subcommand)]
     Observe(commands::observe::Verb),
+    /// Look after what tasks keep in buckets
+    #[command(subcommand)]
+    Bucket(commands::bucket::Verb),
     /// Where the stores are, and what they promise
     #[command(subcommand)]
     Store(commands::store::Verb),
@@ -148,6 +151,7 @@ impl Command {
             Self::Queue(verb) => commands::queue::run(verb, invocation).await,
             Self::Dlq(verb) => commands::dlq::run(verb, invocation).await,
             Self::Observe(verb) => commands::observe::run(verb, invocation).await,
+            Self::Bucket(verb) => commands::bucket::run(verb, invocation).await,
             Self::Store(verb) => commands::store::run(verb, invocation).await,
             Self::Bench(args) => commands::bench::run(args, invocation).await,
             Self::New(args) => commands::new::run(&args, &invocation.output),

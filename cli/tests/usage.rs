@@ -15,7 +15,7 @@ fn help_is_a_table_of_contents() {
     assert_data_eq!(
         commands.join(" "),
         str![
-            "new dev deploy run enqueue result cancel module task worker queue dlq observe store bench completions help"
+            "new dev deploy run enqueue result cancel module task worker queue dlq observe bucket store bench completions help"
         ]
     );
 }

@@ -1,6 +1,7 @@
 //! What the whole-system specifications share: the workspace as it is written, and the built system as it runs.
 #![forbid(unsafe_code)]
 
+pub mod arena;
 pub mod host;
 pub mod measure;
 pub mod store;

@@ -6,64 +6,9 @@
 mod wat;
 
 use serde_json::{Value, json};
+use stem_tests::arena::{Arena, assert_all_failed};
 use stem_tests::host::TestHost;
-use stem_tests::worker::Worker;
 use wat::{Hostile, enqueueing, running};
-
-const NEIGHBOURS: usize = 100;
-/// Guests that misbehave, as many of them at once as there are slots.
-const HOSTILE: usize = 8;
-/// What a worker may keep of what they used: less than any two of them may use.
-const KEPT: u64 = 48 << 20;
-
-/// One worker, and the task that is to do its worst on it.
-struct Arena {
-    host: TestHost,
-    worker: Worker,
-    task: &'static str,
-    resident: u64,
-}
-
-impl Arena {
-    fn new(host: TestHost, task: &'static str) -> Self {
-        let worker = host.worker(&["--concurrency", "8"]);
-        let mut arena = Self {
-            host: host.with_deployed(&["word-count"]),
-            worker,
-            task,
-            resident: 0,
-        };
-        arena.assert_neighbours_finish();
-        arena.resident = arena.worker.resident_bytes();
-        arena
-    }
-
-    fn assert_neighbours_finish(&self) {
-        let texts = (0..NEIGHBOURS).map(|number| json!({"text": format!("n{number}")}));
-        let neighbours = self.host.enqueue_each("word-count", texts);
-        let is_good = |id: &&String| self.host.outcome(id)["state"] == "succeeded";
-        assert_eq!(neighbours.iter().filter(is_good).count(), NEIGHBOURS);
-    }
-
-    fn assert_memory_is_given_back(&self) {
-        let limit = self.resident + KEPT;
-        self.host.until("the worker's memory is given back", |_| {
-            self.worker.resident_bytes() < limit
-        });
-    }
-
-    /// Runs the task amid its neighbours, and gives how its attempts ended.
-    fn run(&self, payload: &Value) -> Vec<Value> {
-        let flags = ["--max-attempts", "1"];
-        let bad: Vec<String> = (0..HOSTILE)
-            .map(|_| self.host.enqueue(self.task, payload, &flags))
-            .collect();
-        self.assert_neighbours_finish();
-        let outcomes = bad.iter().map(|id| self.host.outcome(id)).collect();
-        self.assert_memory_is_given_back();
-        outcomes
-    }
-}
 
 /// Runs guests of one fate among a hundred neighbours on one worker, and gives how they ended.
 fn amid_neighbours(fate: &Value) -> Vec<Value> {
@@ -90,17 +35,6 @@ fn assert_refused(module: &[u8], said: &str) {
     assert!(answer.stderr.len() < 4 << 10, "{answer:?}");
     arena.assert_neighbours_finish();
     arena.assert_memory_is_given_back();
-}
-
-/// Each of them failed with these fields in its error.
-fn assert_all_failed(outcomes: &[Value], error: &Value) {
-    let fields = error.as_object().expect("an object");
-    for outcome in outcomes {
-        assert_eq!(outcome["state"], "failed", "{outcome}");
-        for (name, value) in fields {
-            assert_eq!(&outcome["error"][name], value, "{outcome}");
-        }
-    }
 }
 
 /// S3: hard time.

@@ -1,6 +1,7 @@
 //! The flags that grant: `deploy` and `run` take them, and they go before `[grants]` of `stem.toml` (S2, M4).
 
 use stem_core::grants::{Capability, Grants};
+use stem_core::names::BucketName;
 use stem_core::secrets::SecretName;
 use stem_core::task_glob::TaskGlob;
 
@@ -18,7 +19,7 @@ pub struct GrantFlags {
     enqueue: Vec<TaskGlob>,
     /// Let it read and write this bucket of keys and values
     #[arg(long = "allow-bucket", value_name = "NAME")]
-    buckets: Vec<String>,
+    buckets: Vec<BucketName>,
     /// A value that it may read
     #[arg(long = "value", value_name = "K=V", value_parser = arguments::pair)]
     values: Vec<(String, String)>,

@@ -1,6 +1,7 @@
 //! The commands: one file a noun.
 
 pub mod bench;
+pub mod bucket;
 pub mod cancel;
 pub mod completions;
 pub mod deploy;

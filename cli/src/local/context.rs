@@ -1,5 +1,5 @@
-//! What a guest that runs here can ask of the host: its progress is shown, its checkpoint is kept as it was told, and what
-//! it would enqueue is written down.
+//! What a guest that runs here can ask of the host: its progress is shown, its checkpoint is kept as it was told, what it
+//! would enqueue is written down, and its buckets end with it.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -9,8 +9,11 @@ use stem_core::children::{Child, Refusal};
 use stem_core::clock::Clock;
 use stem_core::executor::{AttemptContext, CheckpointError};
 use stem_core::ids::EnvelopeId;
+use stem_core::key_value::Buckets;
+use stem_core::names::Namespace;
 use stem_core::payload::Payload;
 use stem_core::record::Progress;
+use stem_core::result_store::Fence;
 use stem_core::units::ByteSize;
 
 use super::checkpoint::Checkpoint;
@@ -25,16 +28,23 @@ pub(super) struct Context {
     checkpoint: Mutex<Checkpoint>,
     limit: ByteSize,
     plans: Plans,
+    buckets: Buckets,
 }
 
 impl Context {
-    /// Nothing published yet.
+    /// Nothing published yet, and nothing in any bucket.
     pub(super) fn new(
         (checkpoint, limit): (Checkpoint, ByteSize),
         plans: Plans,
+        fence: Fence,
         clock: Arc<dyn Clock>,
     ) -> Self {
+        let namespace = Namespace::new("local").expect("made of allowed characters");
         Self {
+            buckets: Buckets {
+                store: stem_memory::Store::new(namespace, Arc::clone(&clock)),
+                fence,
+            },
             clock,
             spinner: progress::spinner("running"),
             last: Mutex::default(),
@@ -59,6 +69,10 @@ impl AttemptContext for Context {
         let progress = Progress { fraction, note, at };
         self.spinner.set_message(progress::said(&progress));
         *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some(progress);
+    }
+
+    fn buckets(&self) -> Option<Buckets> {
+        Some(self.buckets.clone())
     }
 
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {

@@ -18,6 +18,7 @@ use stem_core::names::WorkerName;
 use stem_core::outcome::{MAX_SNOOZES, Outcome, Standing, settle};
 use stem_core::payload::{Payload, StoredPayload};
 use stem_core::record::{AttemptRecord, End, Progress, Record};
+use stem_core::result_store::Fence;
 use stem_core::state::State;
 use stem_core::units::ByteSize;
 use tokio::sync::watch;
@@ -71,8 +72,13 @@ impl Attempt {
         let signals = Signals::catch()?;
         let task = program.task().name.clone();
         output.note(format!("running `{task}`: Ctrl-C asks it to stop"));
+        let fence = Fence {
+            id: self.envelope.id,
+            generation: 1,
+            delivery: self.place.delivery,
+        };
         let kept = (self.checkpoint, self.limit);
-        let context = Arc::new(Context::new(kept, self.plans, Arc::clone(clock)));
+        let context = Arc::new(Context::new(kept, self.plans, fence, Arc::clone(clock)));
         let (stop, told) = watch::channel(Stop::No);
         let policy = &program.task().policy;
         let run = Run {

@@ -35,8 +35,8 @@
 //! - What it takes and gives: any type of `serde` that has a JSON Schema (`schemars`), as JSON, or as MessagePack when
 //!   the payload is `application/msgpack` (a `text/…` payload reads as one string); or [`Payload`], the bytes as they are.
 //! - How it fails: [`Interruption`], and `?`.
-//! - What it can ask of its host: [`Context`]; further envelopes ([`Context::enqueue`]) only where its deployment
-//!   grants their tasks.
+//! - What it can ask of its host: [`Context`]; further envelopes ([`Context::enqueue`]) and buckets ([`Context::bucket`])
+//!   only where its deployment grants them.
 //! - How it is tested: natively, see `testing`.
 //!
 //! Features: `log` (default) and `tracing` send the lines of those crates, from `info` up, to the attempt's log;
@@ -48,6 +48,7 @@ extern crate self as stem_guest;
 mod attempt;
 #[cfg(target_arch = "wasm32")]
 mod bridge;
+mod bucket;
 mod child;
 mod codec;
 mod context;
@@ -59,6 +60,7 @@ mod registry;
 pub mod testing;
 
 pub use attempt::Attempt;
+pub use bucket::{Bucket, BucketError};
 pub use child::{Child, EnqueueError};
 pub use context::{CheckpointError, ConfigError, Context, Level, StopReason};
 pub use interruption::{Failure, Interruption, OrInterrupt};

@@ -11,6 +11,7 @@ use crate::children::{Child, Refusal};
 use crate::clock::Timestamp;
 use crate::envelope::Envelope;
 use crate::ids::{Digest, EnvelopeId};
+use crate::key_value::Buckets;
 use crate::module_store::DeployedTask;
 use crate::names::{HeaderName, QueueName, TaskName};
 use crate::outcome::{Disruption, Failure, Outcome};
@@ -146,6 +147,11 @@ pub trait AttemptContext: Send + Sync {
 
     /// Takes note that the guest could have run on, and waited so long for a core.
     fn waited(&self, _time: Duration) {}
+
+    /// Where its buckets lie, if it can have any; which of them it may use, the caller has to check.
+    fn buckets(&self) -> Option<Buckets> {
+        None
+    }
 
     /// What an earlier attempt saved.
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError>;

@@ -6,7 +6,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use crate::names::TaskName;
+use crate::key_value::Quota;
+use crate::names::{BucketName, TaskName};
 use crate::secrets::SecretName;
 use crate::task_glob::TaskGlob;
 
@@ -82,7 +83,10 @@ pub struct Grants {
     pub enqueue: Vec<TaskGlob>,
     /// Buckets that it may read and write.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub buckets: Vec<String>,
+    pub buckets: Vec<BucketName>,
+    /// How much each of them may hold.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bucket_quota: Quota,
     /// Values that it may read.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub config: BTreeMap<String, String>,
@@ -102,11 +106,12 @@ pub struct Grants {
 
 impl Grants {
     /// The names that `[grants]` of `stem.toml` has for them.
-    pub const KEYS: [&str; 9] = [
+    pub const KEYS: [&str; 10] = [
         "http",
         "http-headers",
         "enqueue",
         "buckets",
+        "bucket-quota",
         "config",
         "secrets",
         "environment",
@@ -138,6 +143,13 @@ impl Grants {
         !is_stub && self.enqueue.iter().any(|glob| glob.matches(task))
     }
 
+    /// The bucket of this name, if a module may use it.
+    pub fn bucket(&self, name: &str) -> Option<&BucketName> {
+        let is_stub = self.stubs.contains(&Capability::KeyValue);
+        let mut buckets = self.buckets.iter().filter(|_| !is_stub);
+        buckets.find(|bucket| bucket.as_str() == name)
+    }
+
     /// Whether a module can do anything with this.
     pub fn has(&self, capability: Capability) -> bool {
         match capability {
@@ -147,6 +159,10 @@ impl Grants {
             Capability::Enqueue => !self.enqueue.is_empty(),
         }
     }
+}
+
+fn is_default(quota: &Quota) -> bool {
+    *quota == Quota::default()
 }
 
 #[cfg(test)]
@@ -159,7 +175,11 @@ mod tests {
             http: vec!["https://a.example".to_owned()],
             http_headers: BTreeMap::from([("https://a.example".to_owned(), pair("x-key"))]),
             enqueue: vec!["mail.*".parse().expect("a pattern")],
-            buckets: vec!["cache".to_owned()],
+            buckets: vec![BucketName::new("cache").expect("a name")],
+            bucket_quota: Quota {
+                keys: 10,
+                ..Quota::default()
+            },
             config: pair("region"),
             secrets: [SecretName::new("TOKEN").expect("a name")].into(),
             environment: pair("MODE"),
@@ -181,6 +201,16 @@ mod tests {
         assert_eq!(keys, BTreeSet::from(Grants::KEYS));
         let read: Grants = serde_json::from_value(written).expect("read");
         assert_eq!(read, full());
+    }
+
+    /// S2: a stub goes before what is listed.
+    #[test]
+    fn a_bucket_may_be_used_where_it_is_named_and_nothing_stubs_it() {
+        let mut grants = full();
+        assert!(grants.bucket("cache").is_some());
+        assert_eq!(grants.bucket("cach"), None);
+        grants.stubs.insert(Capability::KeyValue);
+        assert_eq!(grants.bucket("cache"), None);
     }
 
     /// M4

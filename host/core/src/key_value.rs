@@ -9,7 +9,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::names::BucketName;
 use crate::result_store::Fence;
@@ -140,6 +141,15 @@ pub struct Writing {
     pub quota: Quota,
 }
 
+/// Where an attempt finds buckets, and as which delivery it writes to them.
+#[derive(Clone)]
+pub struct Buckets {
+    /// The store.
+    pub store: Arc<dyn KeyValue>,
+    /// The delivery.
+    pub fence: Fence,
+}
+
 /// What became of a swap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Swapped {
@@ -186,15 +196,40 @@ impl Fill {
 
 /// How much a bucket may hold. Each deployment has its own, and a write is checked with the writer's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct Quota {
     /// Keys.
     pub keys: u64,
     /// Bytes of keys and values together.
-    #[serde(rename = "total_bytes")]
+    #[serde(rename = "bytes", deserialize_with = "size")]
     pub total: ByteSize,
-    /// Bytes of one value.
-    #[serde(rename = "value_bytes")]
+    /// Bytes of one value: [`LARGEST_READ`] at most, or nobody could read it.
+    #[serde(rename = "value-bytes", deserialize_with = "value_size")]
     pub value: ByteSize,
+}
+
+/// A number of bytes, or a size as people write it.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Bytes(u64),
+        Size(String),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Bytes(bytes) => Ok(ByteSize(bytes)),
+        Written::Size(text) => text.parse().map_err(D::Error::custom),
+    }
+}
+
+fn value_size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<ByteSize, D::Error> {
+    let size = size(deserializer)?;
+    match size > LARGEST_READ {
+        true => Err(D::Error::custom(format!(
+            "a value has at most {LARGEST_READ}"
+        ))),
+        false => Ok(size),
+    }
 }
 
 impl Default for Quota {

@@ -39,6 +39,31 @@ fn a_write_that_makes_a_bucket_no_larger_is_never_over_its_quota() {
     }
 }
 
+fn written(quota: &str) -> Result<Quota, serde_json::Error> {
+    serde_json::from_str(quota)
+}
+
+/// M4
+#[test]
+fn a_quota_is_written_in_sizes_or_in_bytes() {
+    let read = written(r#"{"keys": 5, "bytes": "64MiB", "value-bytes": 100}"#).expect("a quota");
+    assert_eq!((read.keys, read.total), (5, ByteSize::mib(64)));
+    assert_eq!(read.value, ByteSize(100));
+    assert_eq!(written("{}").expect("a quota"), Quota::default());
+}
+
+/// M4
+#[test]
+fn a_quota_that_cannot_be_kept_is_refused() {
+    for bad in [
+        r#"{"bytes": "64 apples"}"#,
+        r#"{"value-bytes": "17MiB"}"#,
+        r#"{"byte": 1}"#,
+    ] {
+        assert!(written(bad).is_err(), "{bad}");
+    }
+}
+
 /// R4
 #[test]
 fn a_fill_counts_keys_with_their_values() {

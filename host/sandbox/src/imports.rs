@@ -2,7 +2,7 @@
 
 use stem_core::grants::{Capability, Grants};
 
-use crate::grants::config;
+use crate::grants::{config, keyvalue};
 
 /// How an import is met.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +47,10 @@ pub(crate) fn kind(name: &str) -> Import {
             Import::Granted(Capability::Config)
         }
         ("wasi:config", _) => Import::OtherVersion,
-        ("wasi:keyvalue", _) => Import::Granted(Capability::KeyValue),
+        ("wasi:keyvalue", _) if keyvalue::is_provided(interface, version) => {
+            Import::Granted(Capability::KeyValue)
+        }
+        ("wasi:keyvalue", _) => Import::OtherVersion,
         _ => Import::Unknown,
     }
 }
@@ -98,7 +101,7 @@ mod tests {
         assert_eq!(refuse(&names, &stubbed), None);
     }
 
-    const IMPORTS: [(&str, Import); 12] = [
+    const IMPORTS: [(&str, Import); 14] = [
         ("stem:task/log@0.1.0", Import::Ambient),
         ("stem:task/log@0.2.0", Import::OtherVersion),
         (
@@ -118,6 +121,11 @@ mod tests {
             Import::Granted(Capability::Config),
         ),
         ("wasi:config/store@0.3.0", Import::OtherVersion),
+        (
+            "wasi:keyvalue/atomics@0.2.0-draft2",
+            Import::Granted(Capability::KeyValue),
+        ),
+        ("wasi:keyvalue/store@0.1.0", Import::OtherVersion),
         ("wasi:nn/graph@0.2.0", Import::Unknown),
         ("run", Import::Unknown),
     ];

@@ -170,7 +170,7 @@ fn an_import_is_refused_by_name_and_says_why() {
     for name in [
         "wasi:http/outgoing-handler@0.2.0",
         "wasi:config/store@0.2.0-rc.1",
-        "wasi:keyvalue/store@0.2.0",
+        "wasi:keyvalue/store@0.2.0-draft",
     ] {
         assert_says(
             &importing(name),

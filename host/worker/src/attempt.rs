@@ -25,6 +25,7 @@ use stem_core::executor::{
     AttemptFacts, Execution, Executor, Program, Resolution, Run, StopSignal,
 };
 use stem_core::ids::Digest;
+use stem_core::key_value::KeyValue;
 use stem_core::names::WorkerName;
 use stem_core::outcome::{
     Disruption, Failure, FailureKind, MAX_SNOOZES, Outcome, Standing, settle,
@@ -45,6 +46,7 @@ pub(crate) struct Desk {
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) executor: Arc<dyn Executor>,
     pub(crate) results: Arc<dyn ResultStore>,
+    pub(crate) key_value: Arc<dyn KeyValue>,
     pub(crate) client: Arc<Client>,
     pub(crate) lease: Duration,
     pub(crate) progress: Arc<ProgressBoard>,

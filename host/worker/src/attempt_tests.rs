@@ -31,6 +31,7 @@ fn desk(executor: ScriptedExecutor) -> Desk {
         clock,
         executor: Arc::new(executor),
         results: Arc::clone(&stores.results),
+        key_value: Arc::clone(&stores.key_value),
         client: Arc::new(Client::new(
             stores,
             QueueName::new("default").expect("a name"),

@@ -1,4 +1,4 @@
-//! What a running guest can ask of the host: progress, checkpoints and children, fenced by its delivery (R1).
+//! What a running guest can ask of the host: progress, checkpoints, buckets and children, fenced by its delivery (R1).
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,6 +10,7 @@ use stem_core::client::{Client, Enqueued};
 use stem_core::clock::Clock;
 use stem_core::executor::{AttemptContext, CheckpointError};
 use stem_core::ids::EnvelopeId;
+use stem_core::key_value::{Buckets, KeyValue};
 use stem_core::payload::{Payload, StoredPayload};
 use stem_core::record::Progress;
 use stem_core::result_store::{Fence, Reported, ResultStore};
@@ -24,6 +25,7 @@ pub(crate) struct Context {
     fence: Fence,
     clock: Arc<dyn Clock>,
     results: Arc<dyn ResultStore>,
+    key_value: Arc<dyn KeyValue>,
     progress: Arc<ProgressBoard>,
     waits: Arc<Waits>,
     limit: ByteSize,
@@ -40,6 +42,7 @@ impl Context {
             fence: attempt.fence(),
             clock: Arc::clone(&desk.clock),
             results: Arc::clone(&desk.results),
+            key_value: Arc::clone(&desk.key_value),
             progress: Arc::clone(&desk.progress),
             waits: Arc::clone(&desk.waits),
             limit: desk.payload_limit,
@@ -80,6 +83,13 @@ impl AttemptContext for Context {
 
     fn waited(&self, wait: Duration) {
         self.waits.note(wait);
+    }
+
+    fn buckets(&self) -> Option<Buckets> {
+        Some(Buckets {
+            store: Arc::clone(&self.key_value),
+            fence: self.fence,
+        })
     }
 
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {

@@ -1,4 +1,4 @@
-//! What a guest is told when its checkpoint is not kept.
+//! What a guest is told when its checkpoint is not kept, and as whom it writes.
 
 use stem_core::names::Namespace;
 use stem_core::store_error::StoreErrorKind;
@@ -18,6 +18,7 @@ fn context() -> Context {
         fence,
         clock,
         results: Arc::clone(&stores.results),
+        key_value: Arc::clone(&stores.key_value),
         progress: Arc::default(),
         waits: Arc::default(),
         limit: ByteSize(10),
@@ -43,6 +44,14 @@ async fn a_checkpoint_with_a_content_type_that_is_none_is_refused() {
     for bad in ["x".repeat(256), "text/\u{1b}[2J".to_owned()] {
         assert!(matches!(saved(bad).await, Err(CheckpointError::Other(_))));
     }
+}
+
+/// R1
+#[test]
+fn a_bucket_is_written_to_as_the_delivery_that_runs() {
+    let context = context();
+    let buckets = context.buckets().expect("a worker has a store for them");
+    assert_eq!(buckets.fence, context.fence);
 }
 
 #[test]

@@ -123,6 +123,7 @@ impl Worker {
             clock: Arc::clone(&stores.clock),
             executor,
             results: Arc::clone(&stores.results),
+            key_value: Arc::clone(&stores.key_value),
             client: Arc::new(client),
             lease: options.lease,
             progress: Arc::new(ProgressBoard::default()),

@@ -37,6 +37,8 @@ pub struct Recorded {
     pub log: Vec<LogLine>,
     /// The checkpoint as it stands.
     pub checkpoint: Option<Payload>,
+    /// What lies in each bucket that the test grants, by key.
+    pub buckets: BTreeMap<String, BTreeMap<String, Vec<u8>>>,
     /// Each child, in order; one whose key came before is not enqueued again.
     pub enqueued: Vec<Enqueued>,
 }
@@ -74,6 +76,11 @@ pub struct LogLine {
 impl Host {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Looks at what is recorded, or changes it.
+    pub(super) fn recorded<T>(&self, look: impl FnOnce(&mut Recorded) -> T) -> T {
+        look(&mut self.state().recorded)
     }
 
     pub(crate) fn progress(&self, fraction: f64, note: &str) {

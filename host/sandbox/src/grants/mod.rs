@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod deterministic;
 pub(crate) mod enqueue;
 pub(crate) mod environment;
+pub(crate) mod keyvalue;
 pub(crate) mod masks;
 pub(crate) mod values;
 
@@ -59,6 +60,7 @@ impl Granted {
 /// Links what grants are about.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
+    keyvalue::add_to_linker(linker)?;
     deterministic::add_to_linker(linker)
 }
 

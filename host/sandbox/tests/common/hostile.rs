@@ -4,6 +4,16 @@ use bytes::Bytes;
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
+const BUCKETS_WIT: [(&str, &str); 2] = [
+    (
+        "0.2.0-draft",
+        include_str!("../../../../wit/deps/wasi-keyvalue-0.2.0-draft.wit"),
+    ),
+    (
+        "0.2.0-draft2",
+        include_str!("../../../../wit/deps/wasi-keyvalue-0.2.0-draft2.wit"),
+    ),
+];
 const TASK_WIT: &str = include_str!("../../../../wit/task.wit");
 
 /// A module with one task, `hostile`, whose parts can be replaced one by one.
@@ -72,6 +82,56 @@ pub fn enqueueing(run: &str) -> Hostile {
     let world = "import stem:task/enqueue@0.1.0;";
     running(run).with_items(items).importing(world, "", ENQUEUE)
 }
+
+/// A module whose `run` has this body and may call what this version of `wasi:keyvalue` has.
+///
+/// Every call leaves its answer at 5,000; `$told` gives the bytes that it holds, be they a value or an error's text.
+/// Three texts lie ready for names and values: `cache` at 6,000, `other` at 6,100 and `key` at 6,200.
+pub fn with_buckets(version: &str, run: &str) -> Hostile {
+    let mut versions = BUCKETS_WIT.into_iter();
+    let (_, text) = versions
+        .find(|(name, _)| *name == version)
+        .expect("a version");
+    let package = format!("package wasi:keyvalue@{version}");
+    let packages = text.replace(&format!("{package};"), &format!("{package} {{")) + "}";
+    let interfaces = ["store", "atomics", "batch"]
+        .map(|interface| format!("import wasi:keyvalue/{interface}@{version};"));
+    let (cursor, swapping) = match version {
+        "0.2.0-draft" => ("i64", ""),
+        _ => ("i32 i32", SWAPPING),
+    };
+    let imports = CALLS.replace("CURSOR", cursor) + swapping;
+    let items = r#"(memory (export "memory") 40)
+        (data (i32.const 6000) "cache") (data (i32.const 6100) "other") (data (i32.const 6200) "key")
+        (func $told (result i32)
+          (i32.store (i32.const 4112) (i32.load (i32.const 5008)))
+          (i32.store (i32.const 4116) (i32.load (i32.const 5012)))
+          (global.get $ok))
+        (func $opened (result i32)
+          (call $open (i32.const 6000) (i32.const 5) (i32.const 5000))
+          (if (i32.load8_u (i32.const 5000)) (then (unreachable)))
+          (i32.load (i32.const 5004)))"#;
+    running(run)
+        .importing(
+            &interfaces.concat(),
+            &packages,
+            &imports.replace("VERSION", version),
+        )
+        .with_items(items)
+}
+
+/// What both versions have.
+const CALLS: &str = r#"
+    (import "wasi:keyvalue/store@VERSION" "open" (func $open (param i32 i32 i32)))
+    (import "wasi:keyvalue/store@VERSION" "[method]bucket.get" (func $get (param i32 i32 i32 i32)))
+    (import "wasi:keyvalue/store@VERSION" "[method]bucket.set" (func $set (param i32 i32 i32 i32 i32 i32)))
+    (import "wasi:keyvalue/store@VERSION" "[method]bucket.list-keys" (func $list (param i32 i32 CURSOR i32)))
+    (import "wasi:keyvalue/atomics@VERSION" "increment" (func $increment (param i32 i32 i32 i64 i32)))
+    (import "wasi:keyvalue/batch@VERSION" "get-many" (func $get_many (param i32 i32 i32 i32)))"#;
+/// What only the second has.
+const SWAPPING: &str = r#"
+    (import "wasi:keyvalue/atomics@VERSION" "[static]cas.new" (func $cas (param i32 i32 i32 i32)))
+    (import "wasi:keyvalue/atomics@VERSION" "swap" (func $swap (param i32 i32 i32 i32)))"#;
 
 impl Hostile {
     /// With these items in place of a memory of two pages.

@@ -23,6 +23,7 @@ use stem_core::executor::{
     StopSignal,
 };
 use stem_core::ids::EnvelopeId;
+use stem_core::key_value::Buckets;
 use stem_core::module_store::DeployedTask;
 use stem_core::names::{HeaderName, QueueName, TaskName};
 use stem_core::outcome::{Failure, FailureKind, Limit, Outcome};
@@ -236,7 +237,7 @@ pub fn result(execution: &Execution) -> String {
 }
 
 /// What an attempt says to the host.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Kept {
     pub progress: Mutex<Vec<(f64, String)>>,
     pub checkpoint: Mutex<Option<Payload>>,
@@ -247,6 +248,8 @@ pub struct Kept {
     pub answer: Notify,
     /// How long the guest waited for a core in all.
     pub waited: Mutex<Duration>,
+    /// Where its buckets lie.
+    pub buckets: Option<Buckets>,
     /// What it asked to be enqueued, call by call.
     pub enqueued: Mutex<Vec<Vec<Child>>>,
 }
@@ -262,6 +265,10 @@ impl AttemptContext for Kept {
 
     fn waited(&self, time: Duration) {
         *self.waited.lock().expect("not poisoned") += time;
+    }
+
+    fn buckets(&self) -> Option<Buckets> {
+        self.buckets.clone()
     }
 
     async fn load_checkpoint(&self) -> Result<Option<Payload>, CheckpointError> {
