@@ -10,11 +10,13 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use stem_core::names::{Namespace, QueueName, nearest};
+use stem_core::names::{KeyId, Namespace, QueueName, nearest};
 use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
+use stem_core::secrets::Secret;
 use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
+use crate::keys::{self, PRIVATE_KEYS, SigningSettings};
 use crate::sandbox::CacheOptions;
 use crate::secrets::{self, SecretSettings, SecretVariables};
 use crate::stores::StoreUrl;
@@ -23,7 +25,7 @@ use file::{file_path, read_file};
 /// The file that is read from the current directory.
 pub const FILE_NAME: &str = "stem-host.toml";
 const PREFIX: &str = "STEM_";
-const KEYS: [&str; 9] = [
+const KEYS: [&str; 14] = [
     "broker-url",
     "result-backend-url",
     "namespace",
@@ -33,12 +35,17 @@ const KEYS: [&str; 9] = [
     "cache-dir",
     "cache-size",
     "secrets-dir",
+    "signing-public-keys",
+    "signing-public-keys-file",
+    "signing-private-keys-file",
+    "signing-active-key",
+    "require-signed-modules",
 ];
 /// In place of a folder: no compiled code is kept.
 pub const NO_CACHE: &str = "none";
 const DEFAULT_CACHE_SIZE: ByteSize = ByteSize::mib(1 << 10);
 /// Variables that are no settings of the file.
-const OTHER_VARIABLES: [&str; 1] = ["STEM_CONFIG"];
+const OTHER_VARIABLES: [&str; 2] = ["STEM_CONFIG", PRIVATE_KEYS];
 
 /// Settings given as flags; they hold for every command.
 #[derive(Debug, Clone, Default, clap::Args)]
@@ -71,6 +78,7 @@ pub struct Flags {
 pub struct Environment {
     variables: BTreeMap<String, String>,
     secrets: SecretVariables,
+    private_keys: Option<Secret>,
 }
 
 /// The settings in force.
@@ -90,6 +98,8 @@ pub struct Config {
     pub cache: Option<CacheOptions>,
     /// Where the values of secrets are (M4).
     pub secrets: SecretSettings,
+    /// Where signing keys are (X4).
+    pub signing: SigningSettings,
     /// What is logged, if anything was said about it.
     pub log_level: Option<String>,
     /// The file that was read, if there was one.
@@ -127,6 +137,8 @@ impl Environment {
             };
             if let Some(secret) = name.strip_prefix(secrets::PREFIX) {
                 environment.secrets.add(secret, value);
+            } else if name == PRIVATE_KEYS {
+                environment.private_keys = keys::private_keys(value);
             } else if let (true, Ok(value)) = (is_ours(&name), value.into_string()) {
                 environment.variables.insert(name, value);
             }
@@ -207,6 +219,7 @@ impl Config {
             payload_limit: DEFAULT_PAYLOAD_LIMIT,
             cache: None,
             secrets: SecretSettings::default(),
+            signing: SigningSettings::default(),
             log_level: None,
             file: None,
         }
@@ -247,6 +260,7 @@ impl Config {
                 variables: environment.secrets.read()?,
                 directory: layers.take("secrets-dir").map(Given::path),
             },
+            signing: layers.signing()?,
             log_level: layers.take("log-level").map(|given| given.value),
             file,
         })
@@ -311,6 +325,24 @@ impl Layers<'_> {
             let key = data.unwrap_or_else(|| folder.clone()).join("cache.key");
             CacheOptions { folder, key, size }
         }))
+    }
+
+    /// Keys are read where they are needed: most commands need none.
+    fn signing(&mut self) -> Result<SigningSettings> {
+        let active = self.take("signing-active-key");
+        let is_required = self.take("require-signed-modules");
+        Ok(SigningSettings {
+            private: self.environment.private_keys.clone(),
+            private_file: self.take("signing-private-keys-file").map(Given::path),
+            public: self.take("signing-public-keys").map(|given| given.value),
+            public_file: self.take("signing-public-keys-file").map(Given::path),
+            active: active
+                .map(|given| given.parse(|id| KeyId::new(id)))
+                .transpose()?,
+            is_required: is_required
+                .map(|given| given.parse(keys::is_required))
+                .transpose()?,
+        })
     }
 
     fn named<T, E: std::fmt::Display>(

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
+use stem_core::control::Command;
 use stem_core::module_store::{DeployedTask, Deployment};
-use stem_core::names::{TaskName, nearest};
+use stem_core::names::{DeploymentName, TaskName, nearest};
 use stem_core::queues::QueueStatus;
 use stem_core::stores::Stores;
 
@@ -51,6 +52,14 @@ pub fn select<'a>(
             Err(Failure::usage(attempted(), problem).into())
         }
     }
+}
+
+/// The one version that is meant: of a name, or of a module that was deployed more than once, the active one or else the
+/// newest.
+pub fn one<'a>(deployments: &'a [Deployment], text: &str, verb: &str) -> Result<&'a Deployment> {
+    let found = select(deployments, text, verb)?;
+    let active = found.iter().find(|one| one.is_active);
+    Ok(active.unwrap_or(&found[0]))
 }
 
 fn no_version(named: &[&Deployment]) -> String {
@@ -141,6 +150,47 @@ async fn count_in(
     Ok(())
 }
 
+/// The version that is active under this name.
+pub fn active<'a>(deployments: &'a [Deployment], name: &DeploymentName) -> Option<&'a Deployment> {
+    let mut own = deployments.iter().filter(|one| one.name == *name);
+    own.find(|one| one.is_active)
+}
+
+/// Tasks that the active version has and a new one has not.
+pub fn dropped(active: Option<&Deployment>, kept: &[TaskName]) -> BTreeSet<TaskName> {
+    let tasks = active.into_iter().flat_map(|active| &active.tasks);
+    let names = tasks.map(|task| task.name.clone());
+    names.filter(|task| !kept.contains(task)).collect()
+}
+
+/// Refuses to drop tasks for which envelopes wait: these would become dead letters (M3).
+pub async fn check_dropped(
+    dropped: &BTreeSet<TaskName>,
+    stores: &Stores,
+    attempted: &str,
+) -> Result<()> {
+    let waiting = waiting_for(stores, dropped).await?;
+    if waiting.is_empty() {
+        return Ok(());
+    }
+    let problem = format!(
+        "it drops tasks that envelopes wait for: {}",
+        listed(&waiting)
+    );
+    Err(Failure::refused(attempted, problem)
+        .hint("let them run or cancel them first; --force drops the tasks, and their envelopes become dead letters")
+        .into())
+}
+
+/// Tells the workers to look at once.
+pub async fn tell_workers(stores: &Stores) -> Result<()> {
+    stores
+        .control
+        .broadcast(&Command::DeploymentsChanged)
+        .await?;
+    Ok(())
+}
+
 /// Counts as people read them: "`a` (3), `b` (1)".
 pub fn listed(counts: &BTreeMap<TaskName, u64>) -> String {
     let listed: Vec<String> = counts
@@ -153,22 +203,19 @@ pub fn listed(counts: &BTreeMap<TaskName, u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::Bytes;
     use stem_core::clock::Timestamp;
     use stem_core::grants::Grants;
     use stem_core::ids::Digest;
-    use stem_core::names::DeploymentName;
+    use stem_core::manifest::Manifest;
+    use stem_core::module_store::Activation;
 
     fn deployment(name: &str, version: u32, first_byte: u8) -> Deployment {
-        Deployment {
-            name: DeploymentName::new(name).expect("a name"),
-            version,
-            digest: Digest::from_bytes([first_byte; 32]),
-            size_bytes: 1,
-            deployed_at: Timestamp::default(),
-            is_active: version == 2,
-            tasks: Vec::new(),
-            grants: Grants::default(),
-        }
+        let name = DeploymentName::new(name).expect("a name");
+        let digest = Digest::from_bytes([first_byte; 32]);
+        let manifest = Manifest::new(name, digest, Vec::new(), Grants::default());
+        let activation = Activation::new(Bytes::new(), manifest, None);
+        Deployment::of(&activation, version, Timestamp::default())
     }
 
     fn versions(text: &str) -> Result<Vec<u32>, String> {

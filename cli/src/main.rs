@@ -10,6 +10,7 @@ mod config;
 mod deployed;
 mod errors;
 mod invocation;
+mod keys;
 mod local;
 mod logging;
 mod module_file;
@@ -88,6 +89,9 @@ enum Command {
     /// Look after what tasks keep in buckets
     #[command(subcommand)]
     Bucket(commands::bucket::Verb),
+    /// Make and check the keys that sign modules
+    #[command(subcommand)]
+    Keys(commands::keys::Verb),
     /// Where the stores are, and what they promise
     #[command(subcommand)]
     Store(commands::store::Verb),
@@ -152,6 +156,7 @@ impl Command {
             Self::Dlq(verb) => commands::dlq::run(verb, invocation).await,
             Self::Observe(verb) => commands::observe::run(verb, invocation).await,
             Self::Bucket(verb) => commands::bucket::run(verb, invocation).await,
+            Self::Keys(verb) => commands::keys::run(verb, invocation),
             Self::Store(verb) => commands::store::run(verb, invocation).await,
             Self::Bench(args) => commands::bench::run(args, invocation).await,
             Self::New(args) => commands::new::run(&args, &invocation.output),

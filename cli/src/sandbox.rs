@@ -8,6 +8,7 @@ use bytes::Bytes;
 use stem_core::clock::Clock;
 use stem_core::executor::{Executor, Program};
 use stem_core::grants::Grants;
+use stem_core::manifest::SignaturePolicy;
 use stem_core::module_store::DeployedTask;
 use stem_core::stores::Stores;
 use stem_sandbox::{Allocation, Catalog, Compiler, Options, Sandbox};
@@ -50,8 +51,13 @@ impl Engine {
     }
 
     /// Runs what is deployed in the stores; everything that is there now is compiled when this returns.
-    pub async fn executor(&self, stores: &Stores) -> Result<Arc<dyn Executor>> {
-        let catalog = Catalog::new(Arc::clone(&self.0), Arc::clone(&stores.modules));
+    pub async fn executor(
+        &self,
+        stores: &Stores,
+        signatures: SignaturePolicy,
+    ) -> Result<Arc<dyn Executor>> {
+        let modules = Arc::clone(&stores.modules);
+        let catalog = Catalog::new(Arc::clone(&self.0), modules, signatures);
         catalog
             .refresh()
             .await
@@ -79,6 +85,12 @@ impl Engine {
     ) -> Result<Arc<dyn Program>> {
         let program = self.0.program(module, task, grants).await;
         program.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+    }
+
+    /// What a module imports, in the order of its names.
+    pub async fn imports(&self, module: &Bytes, attempted: &str) -> Result<Vec<String>> {
+        let imports = self.0.imports(module).await;
+        imports.map_err(|error| Failure::refused(attempted, chain(&error)).into())
     }
 
     /// One task of a module with nothing granted, whose attempts are timed part by part.

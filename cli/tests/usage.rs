@@ -15,7 +15,7 @@ fn help_is_a_table_of_contents() {
     assert_data_eq!(
         commands.join(" "),
         str![
-            "new dev deploy run enqueue result cancel module task worker queue dlq observe bucket store bench completions help"
+            "new dev deploy run enqueue result cancel module task worker queue dlq observe bucket keys store bench completions help"
         ]
     );
 }
@@ -26,8 +26,7 @@ fn a_flag_that_does_not_exist_is_wrong_usage() {
     let host = TestHost::new();
     for arguments in [
         &["enqueue", "t", "--unique", "k"][..],
-        &["deploy", "f.wasm", "--canary", "5%"],
-        &["deploy", "f.wasm", "--command"],
+        &["deploy", "f.wasm", "--release"],
     ] {
         host.run(arguments).assert(2, "unexpected argument");
     }

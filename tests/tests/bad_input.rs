@@ -35,6 +35,7 @@ fn garbage(id: EnvelopeId) -> Publication {
         queue: QueueName::new("default").expect("a name"),
         priority: 0,
         due: Due::Now,
+        module: None,
         bytes: bytes::Bytes::from_static(b"\xc1no envelope"),
     }
 }

@@ -6,9 +6,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use bytes::Bytes;
 use serde_json::{Value, json};
-use stem_core::control::Command;
+use stem_core::canary::Share;
+use stem_core::manifest::Manifest;
 use stem_core::module_store::{Activated, Activation, Deployment};
 use stem_core::names::{DeploymentName, TaskName};
+use stem_core::signing::PrivateKey;
 use stem_core::stores::Stores;
 
 use super::grants::GrantFlags;
@@ -39,6 +41,9 @@ pub struct Args {
     grants: GrantFlags,
     #[command(flatten)]
     command: CommandFlags,
+    /// Give it this share of the envelopes first, such as 5%; the active version keeps the others
+    #[arg(long, value_name = "SHARE", conflicts_with = "force")]
+    canary: Option<Share>,
     /// Take tasks over from other deployments, and drop tasks that envelopes wait for
     #[arg(long)]
     force: bool,
@@ -115,6 +120,8 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         policy,
         file: args.file.clone(),
         is_forced: args.force,
+        canary: args.canary,
+        key: signer(invocation)?,
     };
     let checked = candidate.check(&stores, &engine).await?;
     checked.warn(output);
@@ -124,6 +131,21 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let deployment = checked.activate(&stores).await?;
     show(&deployment, &checked, &args, output)?;
     note_unserved(&deployment, &stores, output).await
+}
+
+/// What modules are signed with here; there must be something where unsigned ones are refused.
+fn signer(invocation: &Invocation) -> Result<Option<PrivateKey>> {
+    let settings = &invocation.config.signing;
+    let key = settings.signer()?;
+    match settings.is_required {
+        Some(true) if key.is_none() => {
+            let problem = "signed modules are required, and there is no private key here";
+            Err(Failure::usage("sign the module", problem)
+                .hint("STEM_SIGNING_PRIVATE_KEYS or signing-private-keys-file names one; `stem-host keys generate --signing ed25519` makes one")
+                .into())
+        }
+        Some(_) | None => Ok(key),
+    }
 }
 
 /// A module on its way to be deployed.
@@ -138,6 +160,10 @@ pub struct Candidate {
     pub file: PathBuf,
     /// Whether it may take tasks over, and drop those that envelopes wait for.
     pub is_forced: bool,
+    /// Its share, where it is to be a canary.
+    pub canary: Option<Share>,
+    /// What it is signed with.
+    pub key: Option<PrivateKey>,
 }
 
 /// A module that may be deployed.
@@ -167,10 +193,14 @@ impl Candidate {
             name,
             inspected,
         };
+        let deployments = stores.modules.deployments().await?;
         if !checked.candidate.is_forced {
-            let deployments = stores.modules.deployments().await?;
             checked.check_owners(&deployments)?;
-            checked.check_dropped(&deployments, stores).await?;
+        }
+        match checked.candidate.canary {
+            Some(_) => checked.check_active(&deployments)?,
+            None if checked.candidate.is_forced => {}
+            None => checked.check_dropped(&deployments, stores).await?,
         }
         Ok(checked)
     }
@@ -190,34 +220,39 @@ impl Checked {
     /// The active version, where it is this very module with this very policy.
     pub async fn in_force(&self, stores: &Stores) -> Result<Option<Deployment>> {
         let deployments = stores.modules.deployments().await?;
+        let sealed = self.activation().sealed;
         let is_same = |one: &Deployment| {
-            one.is_active
-                && one.name == self.name
-                && one.digest == self.inspected.digest
-                && one.tasks == self.inspected.tasks
-                && one.grants == self.inspected.grants
+            one.is_active && one.tasks == self.inspected.tasks && one.sealed == sealed
         };
         Ok(deployments.into_iter().find(is_same))
     }
 
     /// Makes it the active version, and tells the workers.
     pub async fn activate(&self, stores: &Stores) -> Result<Deployment> {
-        let activation = Activation {
-            name: self.name.clone(),
-            module: self.candidate.module.clone(),
-            tasks: self.inspected.tasks.clone(),
-            grants: self.inspected.grants.clone(),
-            moves_tasks: self.candidate.is_forced,
-        };
-        match stores.modules.activate(&activation).await? {
+        match stores.modules.activate(&self.activation()).await? {
             Activated::Done(deployment) => {
-                stores
-                    .control
-                    .broadcast(&Command::DeploymentsChanged)
-                    .await?;
+                deployed::tell_workers(stores).await?;
                 Ok(*deployment)
             }
             Activated::TaskTaken { task, owner } => Err(self.taken(&task, &owner)),
+            Activated::NothingActive | Activated::NotKept => Err(self.nothing_active()),
+        }
+    }
+
+    fn activation(&self) -> Activation {
+        let inspected = self.inspected.clone();
+        let Inspected {
+            digest,
+            tasks,
+            grants,
+            ..
+        } = inspected;
+        let manifest = Manifest::new(self.name.clone(), digest, tasks, grants);
+        let (module, key) = (self.candidate.module.clone(), self.candidate.key.as_ref());
+        Activation {
+            moves_tasks: self.candidate.is_forced,
+            canary: self.candidate.canary,
+            ..Activation::new(module, manifest, key)
         }
     }
 
@@ -240,34 +275,39 @@ impl Checked {
 
     /// A version that drops a task for which envelopes wait would turn them into dead letters (M3).
     async fn check_dropped(&self, deployments: &[Deployment], stores: &Stores) -> Result<()> {
-        let kept: BTreeSet<&TaskName> =
-            self.inspected.tasks.iter().map(|task| &task.name).collect();
-        let dropped: BTreeSet<TaskName> = deployments
-            .iter()
-            .filter(|one| one.is_active && one.name == self.name)
-            .flat_map(|one| one.tasks.iter().map(|task| &task.name))
-            .filter(|task| !kept.contains(task))
-            .cloned()
-            .collect();
-        let waiting = deployed::waiting_for(stores, &dropped).await?;
-        if waiting.is_empty() {
-            return Ok(());
+        let tasks = self.inspected.tasks.iter().map(|task| task.name.clone());
+        let active = deployed::active(deployments, &self.name);
+        let dropped = deployed::dropped(active, &tasks.collect::<Vec<_>>());
+        deployed::check_dropped(&dropped, stores, &self.candidate.attempted()).await
+    }
+
+    /// A canary has its share of what the active version has.
+    fn check_active(&self, deployments: &[Deployment]) -> Result<()> {
+        match deployed::active(deployments, &self.name) {
+            Some(_) => Ok(()),
+            None => Err(self.nothing_active()),
         }
+    }
+
+    fn nothing_active(&self) -> anyhow::Error {
         let problem = format!(
-            "it drops tasks that envelopes wait for: {}",
-            deployed::listed(&waiting)
+            "`{}` has no active version to share envelopes with",
+            self.name
         );
-        Err(Failure::refused(self.candidate.attempted(), problem)
-            .hint("let them run or cancel them first; --force drops the tasks, and their envelopes become dead letters")
-            .into())
+        Failure::refused(self.candidate.attempted(), problem)
+            .hint("deploy it without --canary first")
+            .into()
     }
 
     fn taken(&self, task: &TaskName, owner: &DeploymentName) -> anyhow::Error {
         let problem = format!("the task `{task}` belongs to the deployment `{owner}`");
+        let own = format!("--name {owner} deploys a new version of that one");
+        let hint = match self.candidate.canary {
+            None => format!("--force moves it here; {own}"),
+            Some(_) => format!("a canary moves no tasks: deploy without --canary; {own}"),
+        };
         Failure::refused(self.candidate.attempted(), problem)
-            .hint(format!(
-                "--force moves it here; --name {owner} deploys a new version of that one"
-            ))
+            .hint(hint)
             .into()
     }
 
@@ -320,12 +360,19 @@ fn show(deployment: &Deployment, checked: &Checked, args: &Args, output: &Output
         view["policy_file"] = json!(checked.candidate.policy.file);
         return output.json(&view);
     }
+    let role = match deployment.canary {
+        Some(share) => format!(" as canary for {share} of the envelopes,"),
+        None => String::new(),
+    };
+    let signature = deployment.sealed.signature.as_ref();
+    let signature = signature.map(|signature| format!(", signed with `{}`", signature.key));
     output.line(format!(
-        "deployed {}@{} ({}) with the tasks {}",
+        "deployed {}@{} ({}){role} with the tasks {}{}",
         deployment.name,
         deployment.version,
         deployment.digest.short(),
-        checked.tasks().join(", ")
+        checked.tasks().join(", "),
+        signature.unwrap_or_default(),
     ))?;
     checked.show_policies(args, output)
 }

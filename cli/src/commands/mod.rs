@@ -9,6 +9,7 @@ pub mod dev;
 pub mod dlq;
 pub mod enqueue;
 mod grants;
+pub mod keys;
 pub mod module;
 pub mod new;
 pub mod observe;

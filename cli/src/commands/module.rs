@@ -1,16 +1,18 @@
-//! `module`: list, show and remove what is deployed (M3).
+//! `module`: what is deployed, in which versions, and which of them is active (M3).
 
-use std::collections::BTreeSet;
+mod diff;
+mod remove;
+mod switch;
 
 use anyhow::Result;
 use comfy_table::Cell;
 use serde::Serialize;
 use serde_json::Value;
-use stem_core::control::Command;
+use stem_core::canary::Share;
 use stem_core::grants::Grants;
 use stem_core::module_store::{CommandLine, DeployedTask, Deployment};
-use stem_core::names::TaskName;
-use stem_core::stores::Stores;
+use stem_core::names::{KeyId, TaskName};
+use stem_core::signing::{Algorithm, PublicKeys, Purpose, SignatureError};
 
 use super::observe::Account;
 use crate::deployed;
@@ -25,11 +27,18 @@ use crate::views::PolicyView;
 pub enum Verb {
     /// Every version that is kept, newest first
     List,
-    /// One version with its tasks, the policy in force, and what its tasks used in the last 24 hours
+    /// One version with its tasks, the policy in force, its grants, its signature, and what its tasks used in the last
+    /// 24 hours
     Show {
         /// NAME, NAME@VERSION or the beginning of a digest
         module: String,
     },
+    /// What is different between two versions
+    Diff(diff::Args),
+    /// Go back to an older version, or end a canary
+    Rollback(switch::RollbackArgs),
+    /// Make a canary active for all envelopes
+    Promote(switch::PromoteArgs),
     /// Remove a version, or everything under a name
     Remove(RemoveArgs),
 }
@@ -51,15 +60,17 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
     match verb {
         Verb::List => list(&deployments, output),
         Verb::Show { module } => {
-            let found = deployed::select(&deployments, &module, "show")?;
-            let active = found.iter().find(|one| one.is_active);
-            let shown = active.unwrap_or(&found[0]);
+            let shown = deployed::one(&deployments, &module, "show")?;
+            let signature = SignatureView::new(shown, invocation);
             let used = Account::of_tasks(&shown.tasks, &stores).await?;
-            show(shown, &used, output)
+            show(shown, (&signature, &used), output)
         }
+        Verb::Diff(args) => diff::run(&args, &deployments, &stores, invocation).await,
+        Verb::Rollback(args) => switch::rollback(&args, &deployments, &stores, invocation).await,
+        Verb::Promote(args) => switch::promote(&args, &deployments, &stores, invocation).await,
         Verb::Remove(args) => {
             let found = deployed::select(&deployments, &args.module, "remove")?;
-            remove(&found, args.consent, &stores, output).await
+            remove::run(&found, args.consent, &stores, output).await
         }
     }
 }
@@ -70,9 +81,12 @@ pub struct DeploymentView {
     name: String,
     version: u32,
     active: bool,
+    canary_percent: Option<f64>,
     digest: String,
     size_bytes: u64,
     deployed_at: String,
+    activated_at: Option<String>,
+    signed_by: Option<KeyId>,
     tasks: Vec<TaskName>,
 }
 
@@ -83,9 +97,12 @@ impl DeploymentView {
             name: deployment.name.to_string(),
             version: deployment.version,
             active: deployment.is_active,
+            canary_percent: deployment.canary.map(Share::percent),
             digest: deployment.digest.to_string(),
             size_bytes: deployment.size_bytes,
             deployed_at: deployment.deployed_at.to_string(),
+            activated_at: deployment.activated_at.map(|time| time.to_string()),
+            signed_by: signer(deployment).cloned(),
             tasks: deployment
                 .tasks
                 .iter()
@@ -95,9 +112,89 @@ impl DeploymentView {
     }
 }
 
+/// `text@2`.
+fn title(deployment: &Deployment) -> String {
+    format!("{}@{}", deployment.name, deployment.version)
+}
+
+fn signer(deployment: &Deployment) -> Option<&KeyId> {
+    let signature = deployment.sealed.signature.as_ref();
+    signature.map(|signature| &signature.key)
+}
+
+/// Which envelopes run on it.
+fn role(deployment: &Deployment) -> String {
+    match (deployment.is_active, deployment.canary) {
+        (true, _) => "active".to_owned(),
+        (false, Some(share)) => format!("canary {share}"),
+        (false, None) => String::new(),
+    }
+}
+
+/// What a signature is worth on this machine.
+#[derive(Serialize)]
+struct SignatureView {
+    key: Option<KeyId>,
+    algorithm: Option<Algorithm>,
+    /// `verified`, `altered`, `unknown-key`, `unchecked` (this machine has no keys) or `unsigned`.
+    state: &'static str,
+    problem: Option<String>,
+}
+
+impl SignatureView {
+    fn new(deployment: &Deployment, invocation: &Invocation) -> Self {
+        // Whoever only looks may have no right to read the private keys' file.
+        let keys = invocation.config.signing.trusted().unwrap_or_else(|error| {
+            invocation.output.note(format!("warning: {error:#}"));
+            PublicKeys::default()
+        });
+        let (state, problem) = judge(deployment, &keys);
+        let signature = deployment.sealed.signature.as_ref();
+        Self {
+            key: signature.map(|signature| signature.key.clone()),
+            algorithm: signature.map(|signature| signature.algorithm),
+            state,
+            problem: problem.or_else(|| deployment.damage.clone()),
+        }
+    }
+
+    fn text(&self) -> String {
+        let key = self.key.iter().map(|key| format!(" (`{key}`)"));
+        let problem = self.problem.iter().map(|problem| format!(": {problem}"));
+        let parts = std::iter::once(self.state.to_owned())
+            .chain(key)
+            .chain(problem);
+        parts.collect()
+    }
+}
+
+fn judge(deployment: &Deployment, keys: &PublicKeys) -> (&'static str, Option<String>) {
+    let Some(signature) = &deployment.sealed.signature else {
+        return ("unsigned", None);
+    };
+    if keys.is_empty() {
+        return ("unchecked", None);
+    }
+    let manifest = &deployment.sealed.manifest;
+    match keys.verify(Purpose::Manifest, manifest, signature) {
+        Ok(()) if deployment.damage.is_none() => ("verified", None),
+        Ok(()) => ("altered", None),
+        Err(error @ SignatureError::UnknownKey(_)) => ("unknown-key", Some(error.to_string())),
+        Err(error @ SignatureError::Mismatch(_)) => ("altered", Some(error.to_string())),
+    }
+}
+
 fn list(deployments: &[Deployment], output: &Output) -> Result<()> {
     let columns = Columns {
-        header: &["module", "active", "digest", "size", "deployed", "tasks"],
+        header: &[
+            "module",
+            "active",
+            "digest",
+            "size",
+            "deployed",
+            "signed by",
+            "tasks",
+        ],
         row,
         none: "nothing is deployed",
     };
@@ -111,36 +208,47 @@ fn row(deployment: &Deployment) -> Vec<Cell> {
         .map(|task| task.name.as_str())
         .collect();
     vec![
-        Cell::new(format!("{}@{}", deployment.name, deployment.version)),
-        Cell::new(if deployment.is_active { "active" } else { "" }),
+        Cell::new(title(deployment)),
+        Cell::new(role(deployment)),
         Cell::new(deployment.digest.short()),
         Cell::new(size(deployment.size_bytes)),
         Cell::new(deployment.deployed_at),
+        Cell::new(signer(deployment).map(KeyId::as_str).unwrap_or_default()),
         Cell::new(tasks.join(", ")),
     ]
 }
 
-fn show(deployment: &Deployment, used: &Account, output: &Output) -> Result<()> {
+fn show(
+    deployment: &Deployment,
+    (signature, used): (&SignatureView, &Account),
+    output: &Output,
+) -> Result<()> {
     if output.is_json {
         let mut view = serde_json::to_value(DeploymentView::new(deployment))?;
         let tasks = deployment.tasks.iter().map(task_value);
         view["tasks"] = tasks.collect();
         view["grants"] = serde_json::to_value(&deployment.grants)?;
         view["usage"] = used.values().into();
+        view["signature"] = serde_json::to_value(signature)?;
         return output.json(&view);
     }
+    let activated = deployment.activated_at.map(|time| time.to_string());
+    let activated = activated.unwrap_or_default();
     output.details([
-        (
-            "module",
-            Cell::new(format!("{}@{}", deployment.name, deployment.version)),
-        ),
+        ("module", Cell::new(title(deployment))),
         (
             "active",
-            Cell::new(if deployment.is_active { "yes" } else { "no" }),
+            Cell::new(match role(deployment).as_str() {
+                "active" => "yes",
+                "" => "no",
+                canary => canary,
+            }),
         ),
         ("digest", Cell::new(deployment.digest)),
         ("size", Cell::new(size(deployment.size_bytes))),
         ("deployed", Cell::new(deployment.deployed_at)),
+        ("made active", Cell::new(activated)),
+        ("signature", Cell::new(signature.text())),
     ])?;
     show_grants(&deployment.grants, output)?;
     show_policies(&deployment.tasks, output)?;
@@ -223,59 +331,4 @@ fn command_value(command: &CommandLine) -> Value {
         "arguments": command.arguments,
         "result_content_type": command.result_content_type,
     })
-}
-
-async fn remove(
-    found: &[&Deployment],
-    consent: Consent,
-    stores: &Stores,
-    output: &Output,
-) -> Result<()> {
-    let names: Vec<String> = found
-        .iter()
-        .map(|one| format!("{}@{}", one.name, one.version))
-        .collect();
-    let lost: BTreeSet<TaskName> = found
-        .iter()
-        .filter(|one| one.is_active)
-        .flat_map(|one| one.tasks.iter().map(|task| task.name.clone()))
-        .collect();
-    let waiting = deployed::waiting_for(stores, &lost).await?;
-    if !waiting.is_empty() {
-        output.note(format!(
-            "envelopes wait for its tasks: {}",
-            deployed::listed(&waiting)
-        ));
-    }
-    let mut deed = names.join(", ");
-    if !lost.is_empty() {
-        let lost: Vec<&str> = lost.iter().map(TaskName::as_str).collect();
-        deed.push_str(&format!(
-            ", after which these tasks are not deployed: {}",
-            lost.join(", ")
-        ));
-    }
-    let mut removed = 0;
-    if !consent.dry_run {
-        consent.obtain(&format!("remove {deed}"))?;
-        for one in found {
-            removed += usize::from(stores.modules.remove(&one.name, one.version).await?);
-        }
-        stores
-            .control
-            .broadcast(&Command::DeploymentsChanged)
-            .await?;
-    }
-    if output.is_json {
-        return output.json(&serde_json::json!({
-            "versions": names, "removed": removed, "undeployed": lost,
-            "waiting_by_task": waiting, "dry_run": consent.dry_run,
-        }));
-    }
-    let verb = if consent.dry_run {
-        "would remove"
-    } else {
-        "removed"
-    };
-    output.line(format!("{verb} {deed}"))
 }

@@ -46,15 +46,21 @@ pub(super) fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
             let problem = format!("unknown key `{written}`{}", hint.unwrap_or_default());
             Failure::usage(attempted(), problem).hint(format!("the keys are {}", KEYS.join(", ")))
         })?;
-        let toml::Value::String(value) = value else {
+        let value = setting(&value).ok_or_else(|| {
             let problem = format!("`{written}` is no text: write {key} = \"…\"");
-            return Err(Failure::usage(attempted(), problem).into());
-        };
+            Failure::usage(attempted(), problem)
+        })?;
         if settings.insert(key.to_owned(), value).is_some() {
             return Err(Failure::usage(attempted(), format!("`{key}` is given twice")).into());
         }
     }
     Ok(settings)
+}
+
+/// A text, or true and false as one.
+fn setting(value: &toml::Value) -> Option<String> {
+    let text = value.as_str().map(str::to_owned);
+    text.or_else(|| value.as_bool().map(|is_so| is_so.to_string()))
 }
 
 fn normalised(written: &str) -> String {

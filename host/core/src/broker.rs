@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
-use crate::ids::EnvelopeId;
+use crate::ids::{Digest, EnvelopeId};
 use crate::names::{QueueName, TaskName, WorkerName};
 use crate::outcome::{Failure, Settlement};
 use crate::queues::CancelMode;
@@ -76,6 +76,8 @@ pub struct Publication {
     pub priority: u8,
     /// When it may run.
     pub due: Due,
+    /// The module that it is pinned to, which is kept for it.
+    pub module: Option<Digest>,
     /// The encoded envelope.
     pub bytes: Bytes,
 }

@@ -229,6 +229,7 @@ impl Client {
             queue: envelope.queue.clone(),
             priority: envelope.priority,
             due,
+            module: envelope.module,
             bytes: envelope.encode(self.payload_limit)?,
         })
     }

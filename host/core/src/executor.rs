@@ -24,11 +24,13 @@ use crate::usage::Usage;
 /// Knows how to run tasks.
 #[async_trait]
 pub trait Executor: Send + Sync {
-    /// What runs this task: the active deployment's module, or the pinned one. A task that no deployment has is a
-    /// value, said only after the store was asked and answered (S4).
+    /// What runs this task for this envelope: the active deployment's module, its canary where that takes the envelope,
+    /// or the pinned one. A task that no deployment has is a value, said only after the store was asked and answered
+    /// (S4).
     async fn resolve(
         &self,
         task: &TaskName,
+        id: EnvelopeId,
         pinned: Option<Digest>,
     ) -> Result<Resolution, ExecutorError>;
 
@@ -41,7 +43,7 @@ pub trait Executor: Send + Sync {
 pub enum Resolution {
     /// It can be run.
     Ready(Arc<dyn Program>),
-    /// It cannot: `unknown-task` or `module-unavailable`.
+    /// It cannot: `unknown-task`, `module-unavailable` or `bad-signature`.
     Refused(Failure),
 }
 

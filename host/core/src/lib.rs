@@ -6,6 +6,7 @@
 #![deny(missing_docs)]
 
 pub mod broker;
+pub mod canary;
 pub mod children;
 pub mod client;
 pub mod clock;
@@ -17,6 +18,7 @@ pub mod grants;
 pub mod ids;
 pub mod key_value;
 pub mod lookup;
+pub mod manifest;
 pub mod module_store;
 pub mod names;
 pub mod outcome;
@@ -27,6 +29,7 @@ pub mod record;
 pub mod result_store;
 pub mod retry;
 pub mod secrets;
+pub mod signing;
 pub mod state;
 pub mod store_error;
 pub mod stores;

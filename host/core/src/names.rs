@@ -88,6 +88,11 @@ macro_rules! name {
 }
 
 name!(
+    /// A key among several: what a signature says of who made it.
+    KeyId,
+    "key"
+);
+name!(
     /// A named kind of work, exported by a module.
     TaskName,
     "task"

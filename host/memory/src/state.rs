@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use bytes::Bytes;
 use stem_core::broker::{AGEING, DERIVED_ID_RETENTION, Publication};
 use stem_core::clock::Timestamp;
-use stem_core::ids::EnvelopeId;
+use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::names::{QueueName, TaskName, WorkerName};
 use stem_core::outcome::{DeadReason, Failure};
 use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
@@ -35,6 +35,8 @@ pub(crate) struct Entry {
     pub(crate) task: TaskName,
     pub(crate) queue: QueueName,
     pub(crate) priority: u8,
+    /// What it is pinned to.
+    pub(crate) module: Option<Digest>,
     pub(crate) bytes: Bytes,
     pub(crate) generation: u32,
     pub(crate) attempts: u32,
@@ -77,6 +79,7 @@ impl Entry {
             task: publication.task.clone(),
             queue: publication.queue.clone(),
             priority: publication.priority,
+            module: publication.module,
             bytes: publication.bytes.clone(),
             generation: 1,
             attempts: 0,

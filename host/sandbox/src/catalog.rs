@@ -1,26 +1,25 @@
 //! Which module runs which task: the deployments of the store, compiled ahead of their first attempt (M2, M3).
 //!
 //! A new version is compiled while the old one goes on; it takes over when it is ready, and attempts that run finish
-//! on what they started with.
+//! on what they started with. A signature is verified when its deployment is first seen, not when an attempt starts.
 
-use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, Weak};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use stem_core::executor::{Executor, ExecutorError, Program, Resolution};
-use stem_core::grants::Grants;
-use stem_core::ids::Digest;
-use stem_core::module_store::{DeployedTask, Deployment, ModuleStore};
-use stem_core::names::{TaskName, nearest};
-use stem_core::outcome::{Failure, FailureKind};
+use stem_core::ids::{Digest, EnvelopeId};
+use stem_core::manifest::SignaturePolicy;
+use stem_core::module_store::{Deployment, ModuleStore};
+use stem_core::names::TaskName;
+use stem_core::outcome::Failure;
 use stem_core::store_error::StoreError;
 use tokio::task::JoinSet;
 
-use crate::engine::Class;
 use crate::grants::Granted;
 use crate::grants::values::warn_of_missing;
-use crate::modules::{Modules, unavailable};
+use crate::index::{Index, Source};
+use crate::modules::Modules;
 use crate::program::SandboxedTask;
 use crate::sandbox::Sandbox;
 
@@ -34,46 +33,25 @@ const PERIOD: Duration = Duration::from_secs(1);
 pub struct Catalog {
     modules: Modules,
     store: Arc<dyn ModuleStore>,
+    signatures: SignaturePolicy,
     index: RwLock<Index>,
     /// One look at the store at a time, so that an older answer never replaces a newer one.
     looking: tokio::sync::Mutex<()>,
     upkeep: Mutex<JoinSet<()>>,
 }
 
-#[derive(Default)]
-struct Index {
-    revision: Option<u64>,
-    deployments: Vec<Arc<Deployment>>,
-    /// What can be run at once. For a new version the old one stays here until the new one is compiled.
-    ready: HashMap<TaskName, Ready>,
-}
-
-struct Ready {
-    source: Source,
-    program: Arc<dyn Program>,
-}
-
-/// Where a task comes from: when this changes, it is to be loaded anew.
-#[derive(Clone, PartialEq)]
-struct Source {
-    digest: Digest,
-    task: DeployedTask,
-    grants: Grants,
-    size: u64,
-}
-
-impl Source {
-    fn module(&self) -> (Digest, Class) {
-        (self.digest, Class::of(&self.task.policy.limits))
-    }
-}
-
 impl Catalog {
     /// Follows the store's deployments from now on, as long as the catalog lives. Called inside a tokio runtime.
-    pub fn new(sandbox: Arc<Sandbox>, store: Arc<dyn ModuleStore>) -> Arc<Self> {
+    pub fn new(
+        sandbox: Arc<Sandbox>,
+        store: Arc<dyn ModuleStore>,
+        signatures: SignaturePolicy,
+    ) -> Arc<Self> {
+        let is_vouched_for = signatures.is_in_force();
         let catalog = Arc::new(Self {
-            modules: Modules::new(sandbox, Arc::clone(&store)),
+            modules: Modules::new(sandbox, Arc::clone(&store), is_vouched_for),
             store,
+            signatures,
             index: RwLock::default(),
             looking: tokio::sync::Mutex::new(()),
             upkeep: Mutex::new(JoinSet::new()),
@@ -107,35 +85,22 @@ impl Catalog {
         let deployments = self.store.deployments().await.map_err(fault)?;
         self.warn_of_secrets(&deployments);
         let mut index = self.index_mut();
-        index.deployments = deployments.into_iter().map(Arc::new).collect();
-        index.revision = Some(revision);
-        let Index {
-            deployments, ready, ..
-        } = &mut *index;
-        ready.retain(|task, _| find_active(deployments, task).is_ok());
-        self.modules.tidy(&active_modules(deployments));
+        index.replace(revision, deployments, &self.signatures);
+        self.modules.tidy(&index.modules());
         Ok(())
     }
 
     /// Whoever deploys needs no secret, so that a missing one is first seen here: once for each new deployment.
     fn warn_of_secrets(&self, deployments: &[Deployment]) {
-        let known = self.index().deployments.clone();
-        let is_new = |one: &&Deployment| {
-            let same = |old: &Arc<Deployment>| (&old.name, old.version) == (&one.name, one.version);
-            one.is_active && !known.iter().any(|old| old.is_active && same(old))
-        };
+        let index = self.index();
         let secrets = self.modules.sandbox.secrets();
-        for deployment in deployments.iter().filter(is_new) {
+        for deployment in deployments.iter().filter(|one| index.is_news(one)) {
             warn_of_missing(deployment, &**secrets);
         }
     }
 
     fn find(&self, task: &TaskName, pinned: Option<Digest>) -> Result<Source, Failure> {
-        let deployments = &self.index().deployments;
-        match pinned {
-            None => find_active(deployments, task),
-            Some(digest) => find_pinned(deployments, task, digest),
-        }
+        self.index().find(task, pinned, &self.signatures)
     }
 
     async fn load(&self, source: &Source) -> Result<Loaded, ExecutorError> {
@@ -153,36 +118,12 @@ impl Catalog {
         }))
     }
 
-    async fn load_active(&self, source: &Source) -> Result<Loaded, ExecutorError> {
+    /// Loads a task for the envelopes that come: the active version's, or the canary's.
+    async fn load_used(&self, source: &Source) -> Result<Loaded, ExecutorError> {
         let loaded = self.load(source).await?;
-        let task = &source.task.name;
-        let mut index = self.index_mut();
-        // Where the deployment has changed meanwhile, whoever saw the change loads the new one.
-        if find_active(&index.deployments, task).is_ok_and(|current| current == *source) {
-            match &loaded {
-                Ok(program) => {
-                    let (source, program) = (source.clone(), Arc::clone(program));
-                    index.ready.insert(task.clone(), Ready { source, program });
-                }
-                Err(_) => drop(index.ready.remove(task)),
-            }
-        }
+        let program = loaded.as_ref().ok();
+        self.index_mut().put(source, program, &self.signatures);
         Ok(loaded)
-    }
-
-    /// Active tasks that are not ready in their newest version, those with small modules first.
-    fn stale(&self) -> Vec<Source> {
-        let index = self.index();
-        let active = index.deployments.iter().filter(|one| one.is_active);
-        let tasks = active.flat_map(|one| one.tasks.iter().map(|task| source(one, task)));
-        let mut stale: Vec<Source> = tasks
-            .filter(|source| {
-                let ready = index.ready.get(&source.task.name);
-                ready.is_none_or(|ready| ready.source != *source)
-            })
-            .collect();
-        stale.sort_by_key(|source| source.size);
-        stale
     }
 }
 
@@ -191,19 +132,20 @@ impl Executor for Catalog {
     async fn resolve(
         &self,
         task: &TaskName,
+        id: EnvelopeId,
         pinned: Option<Digest>,
     ) -> Result<Resolution, ExecutorError> {
         if pinned.is_none()
-            && let Some(ready) = self.index().ready.get(task)
+            && let Some(program) = self.index().ready(task, id)
         {
-            return Ok(Resolution::Ready(Arc::clone(&ready.program)));
+            return Ok(Resolution::Ready(Arc::clone(program)));
         }
         if self.find(task, pinned).is_err() {
             self.look().await?;
         }
         let loaded = match (self.find(task, pinned), pinned) {
             (Err(failure), _) => Err(failure),
-            (Ok(source), None) => self.load_active(&source).await?,
+            (Ok(source), None) => self.load_used(&source).await?,
             (Ok(source), Some(_)) => self.load(&source).await?,
         };
         Ok(match loaded {
@@ -215,9 +157,10 @@ impl Executor for Catalog {
     async fn refresh(&self) -> Result<(), ExecutorError> {
         self.look().await?;
         let mut refreshed = Ok(());
-        for source in self.stale() {
+        let stale = self.index().stale(&self.signatures);
+        for source in stale {
             // A module that cannot be loaded is its attempts' failure, and no reason not to load the others.
-            let loaded = self.load_active(&source).await;
+            let loaded = self.load_used(&source).await;
             if self.modules.rest(&source.module()).is_none() {
                 refreshed = refreshed.and(loaded.map(drop));
             }
@@ -241,64 +184,4 @@ async fn follow(catalog: Weak<Catalog>) {
         is_lost = refreshed.is_err();
         tokio::time::sleep(PERIOD).await;
     }
-}
-
-fn source(deployment: &Deployment, task: &DeployedTask) -> Source {
-    Source {
-        digest: deployment.digest,
-        task: task.clone(),
-        grants: deployment.grants.clone(),
-        size: deployment.size_bytes,
-    }
-}
-
-fn find_active(deployments: &[Arc<Deployment>], name: &TaskName) -> Result<Source, Failure> {
-    let active = || deployments.iter().filter(|one| one.is_active);
-    let found = active().find_map(|deployment| Some(source(deployment, deployment.task(name)?)));
-    found.ok_or_else(|| {
-        let names = active().flat_map(|deployment| &deployment.tasks);
-        let hint = nearest(name.as_str(), names.map(|task| task.name.as_str()))
-            .map(|near| format!("; did you mean `{near}`?"))
-            .unwrap_or_default();
-        unknown_task(format!("no task named `{name}` is deployed{hint}"))
-    })
-}
-
-fn find_pinned(
-    deployments: &[Arc<Deployment>],
-    name: &TaskName,
-    digest: Digest,
-) -> Result<Source, Failure> {
-    let mut kept = deployments
-        .iter()
-        .filter(|one| one.digest == digest)
-        .peekable();
-    if kept.peek().is_none() {
-        let message = format!("no deployment has the module {}", digest.short());
-        return Err(unavailable(message));
-    }
-    // The store lists the newest version of a deployment first: its policy counts.
-    let found = kept.find_map(|deployment| Some(source(deployment, deployment.task(name)?)));
-    found.ok_or_else(|| {
-        let digest = digest.short();
-        unknown_task(format!("the module {digest} has no task named `{name}`"))
-    })
-}
-
-fn unknown_task(message: String) -> Failure {
-    Failure::permanent(FailureKind::UnknownTask, message)
-}
-
-fn active_modules(deployments: &[Arc<Deployment>]) -> HashSet<(Digest, Class)> {
-    deployments
-        .iter()
-        .filter(|deployment| deployment.is_active)
-        .flat_map(|deployment| {
-            let classes = deployment
-                .tasks
-                .iter()
-                .map(|task| Class::of(&task.policy.limits));
-            classes.map(|class| (deployment.digest, class))
-        })
-        .collect()
 }

@@ -79,6 +79,18 @@ impl Sandbox {
     }
 }
 
+impl Sandbox {
+    /// What a module imports, by name.
+    pub async fn imports(self: &Arc<Self>, module: &Bytes) -> Result<Vec<String>, DeployError> {
+        let component = self.compile(module.clone(), Class::Unmetered).await?;
+        let ty = component.component_type();
+        let imports = ty.imports(component.engine());
+        let mut names: Vec<String> = imports.map(|(name, _)| name.to_owned()).collect();
+        names.sort_unstable();
+        Ok(names)
+    }
+}
+
 fn counts_fuel(task: &DeployedTask) -> bool {
     Class::of(&task.policy.limits) == Class::Fuel
 }

@@ -18,6 +18,7 @@ mod engine;
 mod fate;
 mod grants;
 mod imports;
+mod index;
 mod instance;
 mod limits;
 mod log;

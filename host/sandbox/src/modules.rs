@@ -5,8 +5,10 @@ use std::error::Error;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use stem_core::executor::ExecutorError;
 use stem_core::ids::Digest;
+use stem_core::manifest::bad_signature;
 use stem_core::module_store::ModuleStore;
 use stem_core::outcome::{Failure, FailureKind};
 use tokio::sync::OnceCell;
@@ -37,6 +39,7 @@ struct Slot {
 /// Why nothing was loaded; asked again, the answer may be another.
 enum NotYet {
     Missing,
+    Altered,
     TooMuch(String),
     Fault(ExecutorError),
 }
@@ -45,15 +48,22 @@ enum NotYet {
 pub(crate) struct Modules {
     pub(crate) sandbox: Arc<Sandbox>,
     store: Arc<dyn ModuleStore>,
+    /// Whether deployments are signed: then bytes that are not theirs are somebody's doing.
+    is_vouched_for: bool,
     slots: Mutex<HashMap<Key, Slot>>,
 }
 
 impl Modules {
     /// Nothing loaded yet.
-    pub(crate) fn new(sandbox: Arc<Sandbox>, store: Arc<dyn ModuleStore>) -> Self {
+    pub(crate) fn new(
+        sandbox: Arc<Sandbox>,
+        store: Arc<dyn ModuleStore>,
+        is_vouched_for: bool,
+    ) -> Self {
         Self {
             sandbox,
             store,
+            is_vouched_for,
             slots: Mutex::new(HashMap::new()),
         }
     }
@@ -70,6 +80,15 @@ impl Modules {
             Err(NotYet::Missing) => {
                 let message = format!("the store has no module {}", digest.short());
                 Ok(Err(unavailable(message)))
+            }
+            Err(NotYet::Altered) if self.is_vouched_for => {
+                let digest = digest.short();
+                let problem = format!("the module {digest} in the store is not what was deployed");
+                Ok(Err(bad_signature(problem)))
+            }
+            Err(NotYet::Altered) => {
+                let problem = "what was read is not what was deployed";
+                Err(fault(digest, problem.into()))
             }
             Err(NotYet::TooMuch(problem)) => {
                 self.begin_rest(&key, &problem);
@@ -113,13 +132,11 @@ impl Modules {
         if let Some(Ok(module)) = self.sandbox.load_kept(digest, class).await {
             return Ok(Ok(Arc::new(module)));
         }
-        let fetched = self.store.module(&digest).await;
-        let bytes = fetched
-            .map_err(|error| fault(error.into()))?
-            .ok_or(NotYet::Missing)?;
-        if Digest::of(&bytes) != digest {
-            return Err(fault("what was read is not what was deployed".into()));
-        }
+        let bytes = match self.fetch(digest).await {
+            // What was read badly once may be read well.
+            Err(NotYet::Altered) => self.fetch(digest).await?,
+            fetched => fetched?,
+        };
         match self.sandbox.load(bytes, class).await {
             Ok(module) => Ok(Ok(Arc::new(module))),
             Err(Unloaded::TooMuch(problem)) => Err(NotYet::TooMuch(problem)),
@@ -128,6 +145,16 @@ impl Modules {
                 let message = format!("the module {} cannot be loaded: {error:#}", digest.short());
                 Ok(Err(unavailable(message)))
             }
+        }
+    }
+
+    async fn fetch(&self, digest: Digest) -> Result<Bytes, NotYet> {
+        let fetched = self.store.module(&digest).await;
+        let bytes = fetched.map_err(|error| NotYet::Fault(fault(digest, error.into())))?;
+        let bytes = bytes.ok_or(NotYet::Missing)?;
+        match Digest::of(&bytes) == digest {
+            true => Ok(bytes),
+            false => Err(NotYet::Altered),
         }
     }
 

@@ -10,6 +10,7 @@ mod checkpoint;
 mod claim;
 mod control;
 mod dead_letters;
+mod deployments;
 mod key_value;
 mod location;
 mod module_store;

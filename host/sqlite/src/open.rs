@@ -4,11 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use rusqlite::config::DbConfig;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior};
 use stem_core::names::Namespace;
 use stem_core::store_error::StoreErrorKind;
 
 use crate::checkpoint;
+use crate::deployments;
 use crate::problem::{Problem, Stepped};
 use crate::store::Synchronous;
 
@@ -144,10 +145,13 @@ fn migrate(connection: &Connection, found: i64) -> Stepped<()> {
     let Some(missing) = LAYOUTS.get(known..).filter(|layouts| !layouts.is_empty()) else {
         return Ok(());
     };
-    connection.execute_batch(&format!(
-        "BEGIN IMMEDIATE; {} \
-         PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {SCHEMA_VERSION}; COMMIT",
-        missing.concat()
-    ))?;
+    let step = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    step.execute_batch(&missing.concat())?;
+    if found == 1 {
+        deployments::write_manifests(&step)?;
+    }
+    step.pragma_update(None, "application_id", APPLICATION_ID)?;
+    step.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    step.commit()?;
     Ok(())
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use rusqlite::CachedStatement;
 use stem_core::broker::{DERIVED_ID_RETENTION, Due, Publication, Published};
 use stem_core::clock::Timestamp;
-use stem_core::ids::EnvelopeId;
+use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::names::QueueName;
 
 use crate::claim;
@@ -49,8 +49,8 @@ impl<'s, 'c> Shelf<'s, 'c> {
             "INSERT INTO ids (id, namespace, number) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
         const INSERT: &str = "INSERT INTO envelopes (number, namespace, id, lane, position, place, \
              until, ready_at, generation, attempts, deliveries, losses, snoozes, faults, is_retry, \
-             cancel, task, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?1, ?5, ?6, ?7, 1, 0, 0, 0, 0, 0, 0, 0, ?8, ?9)";
+             cancel, task, bytes, module) \
+             VALUES (?1, ?2, ?3, ?4, ?1, ?5, ?6, ?7, 1, 0, 0, 0, 0, 0, 0, 0, ?8, ?9, ?10)";
         Ok(Self {
             step,
             take_id: step.prepare(TAKE_ID)?,
@@ -84,6 +84,7 @@ impl<'s, 'c> Shelf<'s, 'c> {
             millis(now),
             publication.task.as_str(),
             (!is_long).then_some(&publication.bytes[..]),
+            publication.module.as_ref().map(Digest::as_bytes),
         ])?;
         if is_long {
             const INSERT: &str = "INSERT INTO bodies (number, bytes) VALUES (?1, ?2)";

@@ -16,6 +16,7 @@ use stem_core::envelope::Envelope;
 use stem_core::executor::{AttemptContext, AttemptFacts, CheckpointError, Run, Stop};
 use stem_core::grants::Grants;
 use stem_core::ids::{Digest, EnvelopeId};
+use stem_core::manifest::Manifest;
 use stem_core::module_store::{Activation, DeployedTask};
 use stem_core::names::{DeploymentName, Namespace, QueueName, TaskName, WorkerName};
 use stem_core::outcome::{DeadReason, Failure, FailureKind, Settlement};
@@ -83,6 +84,7 @@ pub fn publication_of(envelope: &Envelope) -> Publication {
         queue: envelope.queue.clone(),
         priority: envelope.priority,
         due: envelope.not_before.map_or(Due::Now, Due::At),
+        module: envelope.module,
         bytes: bytes.expect("a test's envelope keeps the limits"),
     }
 }
@@ -307,13 +309,10 @@ pub fn heartbeat(worker: &str) -> Heartbeat {
 /// A module of these bytes, to be made active for these tasks.
 pub fn activation(name: &str, module: &'static [u8], tasks: &[&str]) -> Activation {
     let deployed = |task: &&str| deployed_task(task, TaskPolicy::default());
-    Activation {
-        grants: Grants::default(),
-        name: deployment_name(name),
-        module: Bytes::from_static(module),
-        tasks: tasks.iter().map(deployed).collect(),
-        moves_tasks: false,
-    }
+    let tasks = tasks.iter().map(deployed).collect();
+    let digest = Digest::of(module);
+    let manifest = Manifest::new(deployment_name(name), digest, tasks, Grants::default());
+    Activation::new(Bytes::from_static(module), manifest, None)
 }
 
 /// A deployment's name.

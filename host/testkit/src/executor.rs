@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use stem_core::executor::{
     AttemptFacts, Execution, Executor, ExecutorError, Program, Resolution, Run, Stop,
 };
-use stem_core::ids::Digest;
+use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::module_store::DeployedTask;
 use stem_core::names::TaskName;
 use stem_core::outcome::{Failure, FailureKind, Outcome};
@@ -122,6 +122,7 @@ impl Executor for ScriptedExecutor {
     async fn resolve(
         &self,
         task: &TaskName,
+        _: EnvelopeId,
         pinned: Option<Digest>,
     ) -> Result<Resolution, ExecutorError> {
         match self.answers.get(task) {
@@ -299,7 +300,10 @@ mod tests {
     use crate::builders::run;
 
     async fn resolve(executor: &ScriptedExecutor, task: &str) -> Arc<dyn Program> {
-        match executor.resolve(&task_name(task), None).await {
+        match executor
+            .resolve(&task_name(task), EnvelopeId::new(), None)
+            .await
+        {
             Ok(Resolution::Ready(program)) => program,
             Ok(Resolution::Refused(_)) | Err(_) => panic!("`{task}` has a script"),
         }
@@ -353,10 +357,17 @@ mod tests {
     #[tokio::test]
     async fn a_task_without_a_script_is_unknown() {
         let executor = ScriptedExecutor::new().failing_to_resolve("b", "ask the store");
-        let unknown = executor.resolve(&task_name("a"), None).await;
+        let unknown = executor
+            .resolve(&task_name("a"), EnvelopeId::new(), None)
+            .await;
         assert!(
             matches!(unknown, Ok(Resolution::Refused(failure)) if failure.kind == FailureKind::UnknownTask)
         );
-        assert!(executor.resolve(&task_name("b"), None).await.is_err());
+        assert!(
+            executor
+                .resolve(&task_name("b"), EnvelopeId::new(), None)
+                .await
+                .is_err()
+        );
     }
 }

@@ -160,7 +160,8 @@ impl Attempt<'_> {
     /// Step 2.
     async fn resolve(&self) -> Result<Arc<dyn Program>, Outcome> {
         let (executor, envelope) = (&self.desk.executor, self.envelope());
-        match executor.resolve(&envelope.task, envelope.module).await {
+        let Envelope { task, module, .. } = envelope;
+        match executor.resolve(task, envelope.id, *module).await {
             Ok(Resolution::Ready(program)) => Ok(program),
             Ok(Resolution::Refused(failure)) => Err(Outcome::Failed(failure)),
             Err(error) => Err(fault(chain(&error))),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use async_trait::async_trait;
 use stem_core::executor::{Execution, Executor, ExecutorError, Program, Resolution, Run};
-use stem_core::ids::Digest;
+use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::module_store::DeployedTask;
 use stem_core::names::TaskName;
 use stem_core::outcome::Outcome;
@@ -56,7 +56,12 @@ impl Default for NoGuest {
 
 #[async_trait]
 impl Executor for NoGuest {
-    async fn resolve(&self, _: &TaskName, _: Option<Digest>) -> Result<Resolution, ExecutorError> {
+    async fn resolve(
+        &self,
+        _: &TaskName,
+        _: EnvelopeId,
+        _: Option<Digest>,
+    ) -> Result<Resolution, ExecutorError> {
         Ok(Resolution::Ready(Arc::clone(&self.0) as _))
     }
 

@@ -87,6 +87,8 @@ impl Rig {
             },
             file: PathBuf::from("noop.wasm"),
             is_forced: true,
+            canary: None,
+            key: None,
         };
         candidate.check(&self.stores, &engine).await
     }

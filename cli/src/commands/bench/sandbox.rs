@@ -14,6 +14,7 @@ use stem_core::executor::{
     AttemptContext, AttemptFacts, CheckpointError, Executor, Program, Resolution, Run, Stop,
 };
 use stem_core::ids::EnvelopeId;
+use stem_core::manifest::SignaturePolicy;
 use stem_core::module_store::DeployedTask;
 use stem_core::names::{Namespace, QueueName, TaskName};
 use stem_core::outcome::Outcome;
@@ -97,9 +98,11 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
 /// The built-in guest, deployed in memory and compiled.
 async fn program(engine: &Engine, config: &Config) -> Result<Arc<dyn Program>> {
     let rig = Rig::new(Some(&StoreUrl::Memory), config).await?;
-    let executor: Arc<dyn Executor> = engine.executor(&rig.stores).await?;
+    let executor: Arc<dyn Executor> = engine
+        .executor(&rig.stores, SignaturePolicy::default())
+        .await?;
     let task = TaskName::new("noop")?;
-    match executor.resolve(&task, None).await? {
+    match executor.resolve(&task, EnvelopeId::new(), None).await? {
         Resolution::Ready(program) => Ok(program),
         Resolution::Refused(failure) => {
             Err(Failure::refused("load the guest", failure.message).into())

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use stem_core::module_store::Deployment;
 use stem_core::names::QueueName;
+use stem_core::signing::PrivateKey;
 use stem_core::stores::Stores;
 use tokio::task::JoinSet;
 
@@ -44,6 +45,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         stores: stores.clone(),
         output: output.clone(),
         served: Vec::new(),
+        key: invocation.config.signing.signer()?,
     };
     for file in &args.files {
         bench.deploy(file).await?;
@@ -56,9 +58,10 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
             Some((watch, project.clone()))
         }
     };
+    let signatures = args.worker.signatures(invocation)?;
     let options = args.worker.options(&stores, invocation).await?;
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
-    let executor = engine.executor(&stores).await?;
+    let executor = engine.executor(&stores, signatures).await?;
     bench.served.clone_from(&options.queues);
     output.note(format!("store: {}", invocation.config.broker));
     output.note(format!("sandbox: {}", engine.settings()));
@@ -76,6 +79,8 @@ struct Workbench {
     output: Output,
     /// What this process's worker takes from, once it is made.
     served: Vec<QueueName>,
+    /// What modules are signed with.
+    key: Option<PrivateKey>,
 }
 
 impl Workbench {
@@ -87,6 +92,8 @@ impl Workbench {
             file: file.to_owned(),
             // Whoever develops a task renames and drops others: nothing is to stand in the way.
             is_forced: true,
+            canary: None,
+            key: self.key.clone(),
         };
         let checked = candidate.check(&self.stores, &self.engine).await?;
         if let Some(same) = checked.in_force(&self.stores).await? {

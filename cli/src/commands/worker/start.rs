@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use stem_core::executor::Executor;
+use stem_core::manifest::SignaturePolicy;
 use stem_core::names::{QueueName, WorkerName};
 use stem_core::stores::Stores;
 use stem_core::units::format_duration;
@@ -45,6 +46,9 @@ pub struct StartArgs {
     /// How long tasks may take to wind up when the worker is told to stop [default: 30s]
     #[arg(long, value_parser = arguments::duration)]
     grace: Option<Duration>,
+    /// Refuse modules that are not signed, and to start without a key to verify them with
+    #[arg(long)]
+    require_signed_modules: bool,
 }
 
 /// Runs a worker until it is told to stop.
@@ -55,7 +59,8 @@ pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let sandbox = format!("sandbox: {}", engine.settings());
     invocation.output.note(sandbox);
-    let executor = engine.executor(&stores).await?;
+    let signatures = args.signatures(invocation)?;
+    let executor = engine.executor(&stores, signatures).await?;
     work(stores, executor, options, signals).await
 }
 
@@ -78,6 +83,15 @@ pub async fn work(
 }
 
 impl StartArgs {
+    /// What is asked of the signatures of modules.
+    pub fn signatures(&self, invocation: &Invocation) -> Result<SignaturePolicy> {
+        let mut settings = invocation.config.signing.clone();
+        if self.require_signed_modules {
+            settings.is_required = Some(true);
+        }
+        settings.policy()
+    }
+
     /// What the arguments say, and the defaults where they say nothing.
     pub async fn options(&self, stores: &Stores, invocation: &Invocation) -> Result<Options> {
         let queues = match self.queues.is_empty() {

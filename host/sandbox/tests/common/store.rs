@@ -8,8 +8,9 @@ use bytes::Bytes;
 use stem_core::clock::Timestamp;
 use stem_core::grants::Grants;
 use stem_core::ids::Digest;
+use stem_core::manifest::Manifest;
 use stem_core::module_store::{Activated, Activation, DeployedTask, Deployment, ModuleStore};
-use stem_core::names::DeploymentName;
+use stem_core::names::{DeploymentName, TaskName};
 use stem_core::store_error::{StoreError, StoreErrorKind};
 use tokio::sync::Notify;
 
@@ -36,25 +37,35 @@ impl Shelf {
     pub fn deploy(&self, name: &str, module: &Bytes, tasks: Vec<DeployedTask>) -> Digest {
         let name = DeploymentName::new(name).expect("a good name");
         let digest = Digest::of(module);
+        let manifest = Manifest::new(name, digest, tasks, Grants::default());
+        self.add(&Activation::new(module.clone(), manifest, None));
+        digest
+    }
+
+    /// Does what an activation says, and asks nothing.
+    pub fn add(&self, activation: &Activation) {
+        let Manifest { name, digest, .. } = &activation.manifest;
         let mut deployments = self.deployments.lock().expect("not poisoned");
-        let version = 1 + deployments.iter().filter(|one| one.name == name).count();
-        for old in deployments.iter_mut().filter(|one| one.name == name) {
-            old.is_active = false;
+        let version = 1 + deployments.iter().filter(|one| one.name == *name).count();
+        for old in deployments.iter_mut().filter(|one| one.name == *name) {
+            old.is_active &= activation.canary.is_some();
+            old.canary = None;
         }
-        let new = Deployment {
-            name,
-            version: u32::try_from(version).expect("a few"),
-            digest,
-            size_bytes: u64::try_from(module.len()).expect("small"),
-            deployed_at: Timestamp::from_millis(1),
-            is_active: true,
-            tasks,
-            grants: Grants::default(),
-        };
+        let version = u32::try_from(version).expect("a few");
+        let new = Deployment::of(activation, version, Timestamp::from_millis(1));
         deployments.insert(0, new);
         drop(deployments);
-        self.put(digest, module.clone());
-        digest
+        self.put(*digest, activation.module.clone());
+    }
+
+    /// Changes what is kept of the newest version, as whoever can write to the store could.
+    pub fn alter(&self, change: impl FnOnce(&mut Deployment)) {
+        let mut deployments = self.deployments.lock().expect("not poisoned");
+        let newest = &mut deployments[0];
+        change(newest);
+        let own: Vec<TaskName> = newest.tasks.iter().map(|task| task.name.clone()).collect();
+        *newest = newest.clone().opened(&own);
+        self.revision.fetch_add(1, Ordering::SeqCst);
     }
 
     /// Keeps these bytes under this digest, right or wrong.
@@ -93,6 +104,24 @@ impl ModuleStore for Shelf {
             "activate",
             "on a shelf",
         ))
+    }
+
+    async fn reactivate(
+        &self,
+        _: &DeploymentName,
+        _: u32,
+        _: bool,
+    ) -> Result<Activated, StoreError> {
+        Ok(Activated::NotKept)
+    }
+
+    async fn end_canary(&self, name: &DeploymentName) -> Result<Option<u32>, StoreError> {
+        let mut deployments = self.deployments.lock().expect("not poisoned");
+        let own = deployments.iter_mut().filter(|one| one.name == *name);
+        let canary = own.filter(|one| one.canary.is_some()).last();
+        let canary = canary.map(|one| (one.canary = None, one.version).1);
+        self.revision.fetch_add(1, Ordering::SeqCst);
+        Ok(canary)
     }
 
     async fn deployments(&self) -> Result<Vec<Deployment>, StoreError> {

@@ -18,8 +18,30 @@ impl Process {
     pub async fn deploy(&self, activation: &Activation) -> Deployment {
         match self.activate(activation).await {
             Activated::Done(deployment) => *deployment,
-            Activated::TaskTaken { task, owner } => panic!("`{task}` belongs to `{owner}`"),
+            refused @ (Activated::TaskTaken { .. }
+            | Activated::NothingActive
+            | Activated::NotKept) => {
+                panic!("refused: {refused:?}")
+            }
         }
+    }
+
+    /// Asks to make a version active that is kept.
+    pub async fn reactivate(&self, name: &str, version: u32, moves_tasks: bool) -> Activated {
+        let name = deployment_name(name);
+        let activated = self
+            .stores
+            .modules
+            .reactivate(&name, version, moves_tasks)
+            .await;
+        activated.expect(ANSWERS)
+    }
+
+    /// Ends a canary.
+    pub async fn end_canary(&self, name: &str) -> Option<u32> {
+        let name = deployment_name(name);
+        let ended = self.stores.modules.end_canary(&name).await;
+        ended.expect(ANSWERS)
     }
 
     /// Every version that is kept.

@@ -20,6 +20,7 @@ pub mod retention;
 pub mod settling;
 pub mod two_stores;
 pub mod usage;
+pub mod versions;
 pub mod waiting;
 pub mod waits;
 
@@ -305,6 +306,7 @@ macro_rules! each_promise {
                 versions_count_from_one_under_a_name_and_one_is_active,
                 a_task_of_another_deployment_is_refused,
                 a_task_is_moved_on_purpose,
+                a_moved_task_leaves_what_was_signed_as_it_was,
                 a_task_that_was_given_up_can_be_taken,
                 a_removed_version_goes_with_its_module,
                 a_module_stays_while_another_version_needs_it,
@@ -312,6 +314,14 @@ macro_rules! each_promise {
                 a_version_number_is_not_given_again,
                 the_revision_grows_with_every_change_and_with_nothing_else,
                 a_namespace_never_sees_the_deployments_of_another,
+            }
+            versions {
+                an_older_version_is_made_active_again_as_it_was_deployed,
+                an_older_version_takes_no_task_from_another_by_surprise,
+                a_canary_runs_beside_the_active_version_until_one_of_them_wins,
+                a_new_version_takes_the_place_of_a_canary,
+                a_canary_takes_no_task_from_another_deployment,
+                old_versions_go_when_new_ones_come,
             }
             control {
                 a_command_reaches_every_listener_once_and_in_order,

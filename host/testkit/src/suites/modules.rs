@@ -1,9 +1,13 @@
 //! What the module store promises: the bytes come back, one version is active, and a task has one owner.
 
+use bytes::Bytes;
 use stem_core::grants::Grants;
 use stem_core::ids::Digest;
+use stem_core::manifest::Manifest;
 use stem_core::module_store::{Activated, Activation, CommandLine, DeployedTask, Deployment};
+use stem_core::names::KeyId;
 use stem_core::policy::TaskPolicy;
+use stem_core::signing::PrivateKey;
 
 use crate::builders::{activation, deployed_task, deployment_name, task_name};
 use crate::fixture::Fixture;
@@ -26,7 +30,7 @@ fn line(name: &str, version: u32, is_active: bool) -> (String, u32, bool) {
 }
 
 /// Which task each active deployment has.
-async fn owned(process: &Process) -> Vec<String> {
+pub(super) async fn owned(process: &Process) -> Vec<String> {
     let deployments = process.deployments().await.into_iter();
     let active = deployments.filter(|deployment| deployment.is_active);
     let tasks = |owner: Deployment| {
@@ -59,17 +63,20 @@ fn described_task() -> DeployedTask {
     }
 }
 
-/// A module with everything that a module can have.
-fn described_module() -> Activation {
-    let other = deployed_task("line-count", TaskPolicy::default());
-    Activation {
-        tasks: vec![described_task(), other],
-        grants: Grants {
-            http: vec!["https://example.com".to_owned()],
-            ..Grants::default()
-        },
-        ..activation("text", b"one", &[])
-    }
+/// A module with everything that can be said of one, and a signature.
+pub(super) fn signed() -> Activation {
+    let grants = Grants {
+        http: vec!["https://example.com".to_owned()],
+        ..Grants::default()
+    };
+    let tasks = vec![
+        described_task(),
+        deployed_task("line-count", <_>::default()),
+    ];
+    let (module, name) = (Bytes::from_static(b"one"), deployment_name("text"));
+    let manifest = Manifest::new(name, Digest::of(&module), tasks, grants);
+    let key = KeyId::new("ci").expect("a test's names keep the rule");
+    Activation::new(module, manifest, Some(&PrivateKey::from_seed(key, [7; 32])))
 }
 
 /// M2
@@ -93,12 +100,13 @@ pub async fn a_module_comes_back_by_its_digest_in_another_process(fixture: &dyn 
 /// M3
 pub async fn a_deployment_is_listed_as_it_was_made(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let activation = described_module();
+    let activation = signed();
+    let Manifest { name, tasks, .. } = activation.manifest.clone();
     let before = here.stores.clock.now();
     let deployment = here.deploy(&activation).await;
-    assert_eq!(deployment.name, activation.name);
-    assert_eq!(deployment.tasks, activation.tasks);
-    assert_eq!(deployment.grants, activation.grants);
+    assert_eq!((&deployment.name, &deployment.tasks), (&name, &tasks));
+    assert_eq!(deployment.grants, activation.manifest.grants);
+    assert_eq!(deployment.sealed, activation.sealed);
     assert!((before..=here.stores.clock.now()).contains(&deployment.deployed_at));
     assert_eq!(there.deployments().await, [deployment]);
 }
@@ -150,6 +158,21 @@ pub async fn a_task_is_moved_on_purpose(fixture: &dyn Fixture) {
     here.deploy(&moving).await;
     let owned = owned(&here).await;
     assert_eq!(owned, ["other line-count", "text word-count"]);
+}
+
+/// M2: what is signed is no less signed because somebody has taken a task over.
+pub async fn a_moved_task_leaves_what_was_signed_as_it_was(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let signed = signed();
+    here.deploy(&signed).await;
+    let moving = Activation {
+        moves_tasks: true,
+        ..activation("other", b"two", &["line-count"])
+    };
+    here.deploy(&moving).await;
+    let left = there.deployments().await.pop().expect("it is kept");
+    assert_eq!(left.sealed, signed.sealed);
+    assert_eq!((left.damage, left.tasks.len()), (None, 1));
 }
 
 /// M1: only active versions own tasks.
@@ -226,6 +249,8 @@ pub async fn the_revision_grows_with_every_change_and_with_nothing_else(fixture:
         here.deploy(&activation).await;
         revisions.push(there.revision().await);
     }
+    here.reactivate("text", 1, false).await;
+    revisions.push(there.revision().await);
     assert!(here.undeploy("text", 1).await);
     revisions.push(there.revision().await);
     assert!(revisions.is_sorted_by(|earlier, later| earlier < later));

@@ -65,7 +65,8 @@ fn done() -> Outcome {
 async fn bench(rig: Rig, steps: Vec<Step>) -> Bench {
     let bench = Bench::start_rigged(rig, script(steps), |_| {}).await;
     let mut deployed = activation("kids", b"kids", &["kid"]);
-    deployed.tasks[0].payload_schema = Some(r#"{"type":"object"}"#.to_owned());
+    deployed.manifest.tasks[0].payload_schema = Some(r#"{"type":"object"}"#.to_owned());
+    deployed.sealed = deployed.manifest.seal(None);
     let activated = bench.stores.modules.activate(&deployed).await;
     activated.expect("the store answers");
     bench

@@ -10,7 +10,7 @@ use stem_core::broker::{
     Settling, Wakeups,
 };
 use stem_core::executor::{Executor, ExecutorError, Resolution};
-use stem_core::ids::Digest;
+use stem_core::ids::{Digest, EnvelopeId};
 use stem_core::names::{QueueName, TaskName};
 use stem_core::store_error::{StoreError, StoreErrorKind};
 use stem_testkit::executor::{Gate, ScriptedExecutor};
@@ -135,9 +135,10 @@ impl Executor for RiggedExecutor {
     async fn resolve(
         &self,
         task: &TaskName,
+        id: EnvelopeId,
         pinned: Option<Digest>,
     ) -> Result<Resolution, ExecutorError> {
-        self.executor.resolve(task, pinned).await
+        self.executor.resolve(task, id, pinned).await
     }
 
     async fn refresh(&self) -> Result<(), ExecutorError> {

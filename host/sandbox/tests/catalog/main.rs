@@ -1,84 +1,25 @@
 //! Deployments of a store, followed: what runs a task, and what is said when nothing can (M2, M3, S4).
 
+mod canaries;
+#[path = "../common/mod.rs"]
 mod common;
+mod shop;
+mod signatures;
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
-use common::hostile::running;
-use common::store::Shelf;
-use common::{Attempt, PATIENCE, block_on, guest, inspect, result, sandbox};
 use stem_core::clock::SystemClock;
-use stem_core::executor::{Executor, Program, Resolution};
+use stem_core::executor::Executor;
 use stem_core::ids::Digest;
-use stem_core::names::TaskName;
+use stem_core::module_store::ModuleStore;
+use stem_core::names::DeploymentName;
 use stem_core::outcome::FailureKind;
-use stem_sandbox::{Catalog, Compiler, Options, Sandbox};
+use stem_sandbox::{Compiler, Options, Sandbox};
 
-/// A store with `word-count` in it, and a catalog that follows it.
-struct Shop {
-    sandbox: Arc<Sandbox>,
-    shelf: Arc<Shelf>,
-    catalog: Arc<Catalog>,
-}
-
-impl Shop {
-    async fn open() -> Self {
-        Self::running_on(sandbox(4)).await
-    }
-
-    /// With modules that are run in this sandbox, and were inspected in another.
-    async fn running_on(runner: Arc<Sandbox>) -> Self {
-        let (sandbox, shelf) = (sandbox(4), Shelf::new());
-        let catalog = Catalog::new(runner, Arc::clone(&shelf) as _);
-        let shop = Self {
-            sandbox,
-            shelf,
-            catalog,
-        };
-        shop.deploy("texts", &guest("word_count")).await;
-        shop
-    }
-
-    async fn deploy(&self, name: &str, module: &Bytes) -> Digest {
-        let tasks = inspect(&self.sandbox, module, &[]).await.tasks;
-        self.shelf.deploy(name, module, tasks)
-    }
-
-    async fn resolve(&self, task: &str, pinned: Option<Digest>) -> Resolution {
-        let task = TaskName::new(task).expect("a good name");
-        let resolved = self.catalog.resolve(&task, pinned).await;
-        resolved.expect("the store was asked")
-    }
-
-    async fn program(&self, task: &str, pinned: Option<Digest>) -> Arc<dyn Program> {
-        match self.resolve(task, pinned).await {
-            Resolution::Ready(program) => program,
-            Resolution::Refused(failure) => panic!("refused: {failure:?}"),
-        }
-    }
-
-    async fn refusal(&self, task: &str, pinned: Option<Digest>) -> (FailureKind, String) {
-        match self.resolve(task, pinned).await {
-            Resolution::Ready(_) => panic!("`{task}` is ready"),
-            Resolution::Refused(failure) => (failure.kind, failure.message),
-        }
-    }
-
-    fn fetched(&self) -> u64 {
-        self.shelf.fetched.load(Ordering::SeqCst)
-    }
-}
-
-/// The same task in another module.
-fn other_version(answer: &str) -> Bytes {
-    let mut module = running(&format!(
-        "(i32.store16 (i32.const 3088) (i32.const {answer})) (global.get $ok)"
-    ));
-    module.name = "word-count".to_owned();
-    module.component()
-}
+use common::hostile::running;
+use common::{Attempt, PATIENCE, block_on, guest, inspect, result};
+use shop::{Shop, other_version};
 
 // === finding a task ===
 
@@ -118,13 +59,7 @@ fn a_store_that_cannot_be_asked_is_a_fault_of_the_host() {
         let shop = Shop::open().await;
         shop.program("word-count", None).await;
         shop.shelf.is_away.store(true, Ordering::SeqCst);
-        let unknown = TaskName::new("other").expect("a good name");
-        let error = shop
-            .catalog
-            .resolve(&unknown, None)
-            .await
-            .err()
-            .expect("not asked");
+        let error = shop.fault("other").await;
         assert_eq!(error.to_string(), "look for deployments");
         shop.program("word-count", None).await;
     });
@@ -169,9 +104,7 @@ fn a_module_that_was_read_badly_is_a_fault_of_the_host_and_read_again() {
         let module = guest("word_count");
         let digest = Digest::of(&module);
         shop.shelf.put(digest, Bytes::from_static(b"other bytes"));
-        let task = TaskName::new("word-count").expect("a good name");
-        let error = shop.catalog.resolve(&task, None).await.err();
-        let error = error.expect("a fault of the host");
+        let error = shop.fault("word-count").await;
         let cause = std::error::Error::source(&error).expect("a cause");
         let altered = "what was read is not what was deployed";
         assert_eq!(cause.to_string(), altered);
@@ -269,8 +202,6 @@ fn a_new_policy_for_the_same_module_counts_without_compiling_it_again() {
 /// M3
 #[test]
 fn a_removed_deployment_runs_no_more() {
-    use stem_core::module_store::ModuleStore;
-    use stem_core::names::DeploymentName;
     block_on(async {
         let shop = Shop::open().await;
         shop.program("word-count", None).await;
@@ -289,11 +220,10 @@ fn a_module_that_cannot_be_compiled_here_is_left_alone_and_holds_up_no_other() {
         let mut options = Options::new(1, SystemClock::shared());
         options.compiler = Compiler::child("/bin/false");
         let shop = Shop::running_on(Sandbox::new(options).expect("a sandbox")).await;
-        let name = TaskName::new("word-count").expect("a good name");
         for _ in 0..3 {
             let refreshed = shop.catalog.refresh().await;
             refreshed.expect("the others are loaded");
-            assert!(shop.catalog.resolve(&name, None).await.is_err());
+            shop.fault("word-count").await;
         }
         assert_eq!(shop.fetched(), 1);
     });

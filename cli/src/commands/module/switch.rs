@@ -1,0 +1,252 @@
+//! `module rollback` and `module promote`: which version is active, and what becomes of a canary (M3).
+
+use anyhow::Result;
+use serde_json::json;
+use stem_core::module_store::{Activated, Deployment};
+use stem_core::stores::Stores;
+
+use super::{DeploymentView, title};
+use crate::deployed;
+use crate::errors::Failure;
+use crate::invocation::Invocation;
+use crate::output::Output;
+use crate::terminal::Consent;
+
+/// Which version, and how sure that is
+#[derive(Debug, clap::Args)]
+pub struct RollbackArgs {
+    /// NAME, or the version to go back to: NAME@VERSION or the beginning of a digest
+    module: String,
+    /// The version to go back to [default: the canary is ended; without one, the version that was active before]
+    #[arg(long, value_name = "VERSION")]
+    to: Option<u32>,
+    /// Take tasks back from other deployments, and drop tasks that envelopes wait for
+    #[arg(long)]
+    force: bool,
+    #[command(flatten)]
+    consent: Consent,
+}
+
+/// Which canary
+#[derive(Debug, clap::Args)]
+pub struct PromoteArgs {
+    /// NAME, or the canary itself: NAME@VERSION or the beginning of a digest
+    module: String,
+    /// Take tasks over from other deployments, and drop tasks that envelopes wait for
+    #[arg(long)]
+    force: bool,
+    /// Only say what would be done
+    #[arg(long)]
+    dry_run: bool,
+}
+
+/// What is to be done.
+struct Change<'a> {
+    attempted: String,
+    /// The version that is to be active; none where only the canary is ended.
+    target: Option<&'a Deployment>,
+    active: Option<&'a Deployment>,
+    canary: Option<&'a Deployment>,
+    is_forced: bool,
+}
+
+/// Goes back to an older version, or ends a canary.
+pub async fn rollback(
+    args: &RollbackArgs,
+    deployments: &[Deployment],
+    stores: &Stores,
+    invocation: &Invocation,
+) -> Result<()> {
+    let attempted = format!("roll back `{}`", args.module);
+    let found = deployed::select(deployments, &args.module, "roll back")?;
+    let (active, canary) = roles(deployments, found[0]);
+    let target = match chosen(args, &found)? {
+        Some(version) if version.is_active && canary.is_none() => {
+            let problem = format!("{} is active already", title(version));
+            return Err(Failure::refused(attempted, problem).into());
+        }
+        Some(version) => (!version.is_active).then_some(version),
+        None if canary.is_some() => None,
+        None => Some(before(&found, active).ok_or_else(|| nothing_before(&attempted))?),
+    };
+    let change = Change {
+        attempted,
+        target,
+        active,
+        canary,
+        is_forced: args.force,
+    };
+    change.check(stores, invocation).await?;
+    if !args.consent.dry_run {
+        args.consent.obtain(&change.deed())?;
+        change.make(stores).await?;
+    }
+    change.tell(args.consent.dry_run, &invocation.output)
+}
+
+/// Makes a canary active for all envelopes.
+pub async fn promote(
+    args: &PromoteArgs,
+    deployments: &[Deployment],
+    stores: &Stores,
+    invocation: &Invocation,
+) -> Result<()> {
+    let attempted = format!("promote `{}`", args.module);
+    let found = deployed::select(deployments, &args.module, "promote")?;
+    let canary = found.iter().copied().find(|one| one.canary.is_some());
+    let target = canary.ok_or_else(|| {
+        Failure::refused(&attempted, "no canary runs").hint(
+            "`stem-host deploy FILE --canary 5%` starts one; `stem-host module rollback NAME --to VERSION` makes another version active",
+        )
+    })?;
+    let change = Change {
+        attempted,
+        target: Some(target),
+        active: roles(deployments, target).0,
+        canary: None,
+        is_forced: args.force,
+    };
+    change.check(stores, invocation).await?;
+    if !args.dry_run {
+        change.make(stores).await?;
+    }
+    change.tell(args.dry_run, &invocation.output)
+}
+
+/// The active version and the canary of this one's deployment.
+fn roles<'a>(
+    deployments: &'a [Deployment],
+    one: &Deployment,
+) -> (Option<&'a Deployment>, Option<&'a Deployment>) {
+    let mut own = deployments.iter().filter(|other| other.name == one.name);
+    let canary = own.clone().find(|one| one.canary.is_some());
+    (own.find(|one| one.is_active), canary)
+}
+
+/// The version that somebody has named, if so.
+fn chosen<'a>(args: &RollbackArgs, found: &[&'a Deployment]) -> Result<Option<&'a Deployment>> {
+    let is_name = found[0].name.as_str() == args.module;
+    match args.to {
+        Some(version) => {
+            let wanted = format!("{}@{version}", found[0].name);
+            let kept: Vec<Deployment> = found.iter().map(|one| (*one).clone()).collect();
+            deployed::select(&kept, &wanted, "roll back to")?;
+            Ok(found.iter().copied().find(|one| one.version == version))
+        }
+        None if is_name => Ok(None),
+        None => Ok(Some(found[0])),
+    }
+}
+
+/// The newest version before the active one that was ever active: a canary that was given up is none.
+fn before<'a>(found: &[&'a Deployment], active: Option<&Deployment>) -> Option<&'a Deployment> {
+    let is_older = |one: &Deployment| active.is_none_or(|active| one.version < active.version);
+    let mut older = found.iter().copied().filter(|one| is_older(one));
+    older.find(|one| one.activated_at.is_some())
+}
+
+fn nothing_before(attempted: &str) -> Failure {
+    Failure::refused(attempted, "no version is kept that was active before")
+        .hint("--to VERSION names any version that `stem-host module list` shows")
+}
+
+impl Change<'_> {
+    /// Refuses what workers would refuse, and what would turn waiting envelopes into dead letters.
+    async fn check(&self, stores: &Stores, invocation: &Invocation) -> Result<()> {
+        let Some(target) = self.target else {
+            return Ok(());
+        };
+        let policy = invocation.config.signing.policy()?;
+        let checked = policy.check(&target.sealed);
+        let problem = checked.err().map(|failure| failure.message);
+        if let Some(problem) = problem.or_else(|| target.damage.clone()) {
+            let problem = format!("{} cannot be run: {problem}", title(target));
+            return Err(Failure::refused(&self.attempted, problem).into());
+        }
+        if self.is_forced {
+            return Ok(());
+        }
+        let dropped = deployed::dropped(self.active, &target.task_names());
+        deployed::check_dropped(&dropped, stores, &self.attempted).await
+    }
+
+    async fn make(&self, stores: &Stores) -> Result<()> {
+        match (self.target, self.canary) {
+            (Some(target), _) => {
+                let (name, version) = (&target.name, target.version);
+                let modules = &stores.modules;
+                let made = modules.reactivate(name, version, self.is_forced).await?;
+                self.check_made(made)?;
+            }
+            (None, Some(canary)) => {
+                stores.modules.end_canary(&canary.name).await?;
+            }
+            (None, None) => {}
+        }
+        deployed::tell_workers(stores).await
+    }
+
+    fn check_made(&self, made: Activated) -> Result<()> {
+        match made {
+            Activated::Done(_) => Ok(()),
+            Activated::TaskTaken { task, owner } => {
+                let problem = format!("the task `{task}` belongs to the deployment `{owner}` now");
+                Err(Failure::refused(&self.attempted, problem)
+                    .hint("--force takes it over")
+                    .into())
+            }
+            Activated::NotKept | Activated::NothingActive => {
+                let problem = "the version was removed meanwhile";
+                Err(Failure::not_found(&self.attempted, problem).into())
+            }
+        }
+    }
+
+    /// Completes "really …?".
+    fn deed(&self) -> String {
+        let ended = self.canary.filter(|canary| {
+            let is_target = |target: &Deployment| target.version == canary.version;
+            !self.target.is_some_and(is_target)
+        });
+        let ended = ended.map(|canary| format!("end the canary {}", title(canary)));
+        let made = self.target.map(|target| match self.active {
+            Some(active) => format!(
+                "make {} active in place of {}",
+                title(target),
+                title(active)
+            ),
+            None => format!("make {} active", title(target)),
+        });
+        made.into_iter()
+            .chain(ended)
+            .collect::<Vec<_>>()
+            .join(", and ")
+    }
+
+    fn tell(&self, is_dry_run: bool, output: &Output) -> Result<()> {
+        if output.is_json {
+            let now = self.target.or(self.active).map(|one| DeploymentView {
+                active: true,
+                canary_percent: None,
+                ..DeploymentView::new(one)
+            });
+            return output.json(&json!({
+                "active": now,
+                "before": self.active.map(title),
+                "ended_canary": self.canary.map(title),
+                "dry_run": is_dry_run,
+            }));
+        }
+        match (is_dry_run, self.target) {
+            (true, _) => output.line(format!("would {}", self.deed())),
+            (false, Some(target)) => output.line(format!("{} is active", title(target))),
+            (false, None) => {
+                let canary = self.canary.map(title).unwrap_or_default();
+                let active = self.active.map(title).unwrap_or_default();
+                output.line(format!(
+                    "the canary {canary} is ended: {active} has all envelopes"
+                ))
+            }
+        }
+    }
+}

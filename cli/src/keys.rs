@@ -1,0 +1,264 @@
+//! Signing keys as settings: where they are, and what is asked of signatures. They are read by the commands that need
+//! them, and shown by none (X4).
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Result;
+use stem_core::manifest::SignaturePolicy;
+use stem_core::names::KeyId;
+use stem_core::secrets::Secret;
+use stem_core::signing::{KeyError, PrivateKey, PublicKey, PublicKeys};
+
+use crate::errors::Failure;
+
+/// Private keys come from this variable, or from a file: never from a file of settings.
+pub const PRIVATE_KEYS: &str = "STEM_SIGNING_PRIVATE_KEYS";
+/// What nobody but the owner may do with a file of private keys: anything.
+const OTHERS: u32 = 0o077;
+/// What others may not do with a file of public keys.
+const OTHERS_WRITE: u32 = 0o022;
+
+/// The value of that variable, hidden from the beginning.
+pub fn private_keys(value: OsString) -> Option<Secret> {
+    let text = value.into_string().ok()?;
+    (!text.is_empty()).then(|| Secret::new(text))
+}
+
+/// Reads `true` or `false`.
+pub fn is_required(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        other => Err(format!("`{other}` is neither true nor false")),
+    }
+}
+
+/// Where keys are.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SigningSettings {
+    /// `id:base64,…`.
+    pub private: Option<Secret>,
+    /// The same in a file.
+    pub private_file: Option<PathBuf>,
+    /// `id:base64,…`.
+    pub public: Option<String>,
+    /// The same in a file.
+    pub public_file: Option<PathBuf>,
+    /// Which private key signs.
+    pub active: Option<KeyId>,
+    /// Whether unsigned modules are refused; where nothing is said, they are where there are keys.
+    pub is_required: Option<bool>,
+}
+
+impl SigningSettings {
+    /// All private keys.
+    pub fn private_keys(&self) -> Result<Vec<PrivateKey>> {
+        let mut keys = Vec::new();
+        if let Some(text) = &self.private {
+            keys.extend(parsed(PRIVATE_KEYS, PrivateKey::parse_all(text.reveal()))?);
+        }
+        if let Some(path) = &self.private_file {
+            let text = read(path, OTHERS, "others may read it")?;
+            let read = PrivateKey::parse_all(&text);
+            keys.extend(parsed(&path.display().to_string(), read)?);
+        }
+        Ok(keys)
+    }
+
+    /// The key that signs, if there is one.
+    pub fn signer(&self) -> Result<Option<PrivateKey>> {
+        let mut keys = self.private_keys()?;
+        let attempted = "choose the key that signs";
+        match &self.active {
+            _ if keys.is_empty() => Ok(None),
+            Some(id) => {
+                let active = keys.into_iter().find(|key| key.id() == id);
+                let problem = format!("`{id}` is not among the private keys");
+                Ok(Some(
+                    active.ok_or_else(|| Failure::usage(attempted, problem))?,
+                ))
+            }
+            None if keys.len() == 1 => Ok(keys.pop()),
+            None => {
+                let ids: Vec<String> = keys.iter().map(|key| key.id().to_string()).collect();
+                let problem = format!("there are several: {}", ids.join(", "));
+                Err(Failure::usage(attempted, problem)
+                    .hint("STEM_SIGNING_ACTIVE_KEY names the one that signs")
+                    .into())
+            }
+        }
+    }
+
+    /// The keys whose signatures are taken: the public ones, and those that belong to the private ones.
+    pub fn trusted(&self) -> Result<PublicKeys> {
+        let mut keys: Vec<PublicKey> = Vec::new();
+        if let Some(text) = &self.public {
+            keys.extend(parsed(
+                "STEM_SIGNING_PUBLIC_KEYS",
+                PublicKey::parse_all(text),
+            )?);
+        }
+        if let Some(path) = &self.public_file {
+            let text = read(path, OTHERS_WRITE, "others may write to it")?;
+            keys.extend(parsed(
+                &path.display().to_string(),
+                PublicKey::parse_all(&text),
+            )?);
+        }
+        keys.extend(self.private_keys()?.iter().map(PrivateKey::public));
+        for key in &keys {
+            if keys
+                .iter()
+                .any(|other| other.id() == key.id() && other != key)
+            {
+                let problem = format!("`{}` is the id of two different keys", key.id());
+                return Err(Failure::usage("read the signing keys", problem).into());
+            }
+        }
+        Ok(keys.into_iter().collect())
+    }
+
+    /// What a worker asks of signatures.
+    pub fn policy(&self) -> Result<SignaturePolicy> {
+        let keys = self.trusted()?;
+        if self.is_required == Some(true) && keys.is_empty() {
+            let problem = "no key is known to verify them with";
+            return Err(Failure::usage("require signed modules", problem)
+                .hint(
+                    "name the public keys in STEM_SIGNING_PUBLIC_KEYS or signing-public-keys-file",
+                )
+                .into());
+        }
+        Ok(SignaturePolicy {
+            is_required: self.is_required.unwrap_or(!keys.is_empty()),
+            keys,
+        })
+    }
+}
+
+fn parsed<T>(place: &str, keys: Result<Vec<T>, KeyError>) -> Result<Vec<T>> {
+    keys.map_err(|error| Failure::usage(format!("read the keys in {place}"), error).into())
+}
+
+/// A file of keys; refused where others may do with it what they must not.
+fn read(path: &Path, forbidden: u32, danger: &str) -> Result<String> {
+    let attempted = format!("read the keys in {}", path.display());
+    let read = || -> std::io::Result<(u32, String)> {
+        let (mut file, mut text) = (File::open(path)?, String::new());
+        file.read_to_string(&mut text)?;
+        Ok((file.metadata()?.mode(), text))
+    };
+    let (mode, text) = read().map_err(|error| Failure::usage(&attempted, error))?;
+    if mode & forbidden == 0 {
+        return Ok(text);
+    }
+    Err(Failure::usage(attempted, danger)
+        .hint(format!(
+            "`chmod go-rwx {}` takes that from them",
+            path.display()
+        ))
+        .into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn private(id: &str, seed: u8) -> PrivateKey {
+        PrivateKey::from_seed(KeyId::new(id).expect("a name"), [seed; 32])
+    }
+
+    fn holding(keys: &[&PrivateKey], active: Option<&str>) -> SigningSettings {
+        let keys: Vec<String> = keys.iter().map(|key| key.reveal()).collect();
+        SigningSettings {
+            private: Some(Secret::new(keys.join(","))),
+            active: active.map(|id| KeyId::new(id).expect("a name")),
+            ..SigningSettings::default()
+        }
+    }
+
+    fn signer(settings: &SigningSettings) -> Result<Option<String>, String> {
+        let signer = settings.signer().map_err(|error| error.to_string())?;
+        Ok(signer.map(|key| key.id().to_string()))
+    }
+
+    /// X4
+    #[test]
+    fn one_key_signs_and_where_there_are_several_it_is_named() {
+        let (old, new) = (private("old", 1), private("new", 2));
+        assert_eq!(signer(&SigningSettings::default()), Ok(None));
+        assert_eq!(signer(&holding(&[&old], None)), Ok(Some("old".to_owned())));
+        let both = holding(&[&old, &new], Some("new"));
+        assert_eq!(signer(&both), Ok(Some("new".to_owned())));
+        let unnamed = signer(&holding(&[&old, &new], None)).expect_err("which one?");
+        assert!(unnamed.contains("several: old, new"), "{unnamed}");
+        let unknown = signer(&holding(&[&old], Some("x"))).expect_err("unknown");
+        assert!(unknown.contains("not among the private keys"), "{unknown}");
+    }
+
+    /// X4
+    #[test]
+    fn a_file_of_private_keys_that_others_may_read_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), private("a", 1).reveal()).expect("written");
+        let settings = SigningSettings {
+            private_file: Some(file.path().to_owned()),
+            ..SigningSettings::default()
+        };
+        assert_eq!(signer(&settings), Ok(Some("a".to_owned())));
+        for mode in [0o640, 0o604] {
+            let open = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), open).expect("changed");
+            let refused = signer(&settings).expect_err("refused");
+            assert!(refused.contains("others may read it"), "{refused}");
+        }
+    }
+
+    /// M2, X4: whoever can add a key decides what runs.
+    #[test]
+    fn a_file_of_public_keys_that_others_may_write_to_is_refused() {
+        let file = tempfile::NamedTempFile::new().expect("a file");
+        std::fs::write(file.path(), private("a", 1).public().to_string()).expect("written");
+        let settings = SigningSettings {
+            public_file: Some(file.path().to_owned()),
+            ..SigningSettings::default()
+        };
+        for (mode, is_taken) in [(0o644, true), (0o664, false)] {
+            let open = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(file.path(), open).expect("changed");
+            assert_eq!(settings.trusted().is_ok(), is_taken, "{mode:o}");
+        }
+    }
+
+    /// M2
+    #[test]
+    fn signatures_are_required_where_there_are_keys_unless_somebody_says_no() {
+        let with = |keys: bool, is_required| SigningSettings {
+            public: keys.then(|| private("a", 1).public().to_string()),
+            is_required,
+            ..SigningSettings::default()
+        };
+        let required =
+            |settings: &SigningSettings| settings.policy().ok().map(|one| one.is_required);
+        assert_eq!(required(&with(true, None)), Some(true));
+        assert_eq!(required(&with(true, Some(false))), Some(false));
+        assert_eq!(required(&with(false, None)), Some(false));
+        assert_eq!(required(&with(false, Some(true))), None);
+    }
+
+    /// X4
+    #[test]
+    fn an_id_stands_for_one_key() {
+        let settings = SigningSettings {
+            public: Some(private("a", 2).public().to_string()),
+            ..holding(&[&private("a", 1)], None)
+        };
+        let error = settings.trusted().expect_err("two keys").to_string();
+        assert!(error.contains("two different keys"), "{error}");
+    }
+}
