@@ -2,6 +2,7 @@
 
 use stem_core::grants::{Capability, Grants};
 use stem_core::names::BucketName;
+use stem_core::origin::Origin;
 use stem_core::secrets::SecretName;
 use stem_core::task_glob::TaskGlob;
 
@@ -13,7 +14,10 @@ use crate::arguments;
 pub struct GrantFlags {
     /// Let it send requests here: HOST, HOST:PORT, SCHEME://HOST or SCHEME://HOST:PORT
     #[arg(long = "allow-http", value_name = "HOST[:PORT]")]
-    http: Vec<String>,
+    http: Vec<Origin>,
+    /// The same for a service whose name leads to a private address
+    #[arg(long = "allow-http-private", value_name = "HOST[:PORT]")]
+    http_private: Vec<Origin>,
     /// Let it enqueue this task; * stands for anything
     #[arg(long = "allow-enqueue", value_name = "TASK")]
     enqueue: Vec<TaskGlob>,
@@ -42,6 +46,7 @@ impl GrantFlags {
     pub fn grants(&self) -> Grants {
         Grants {
             http: self.http.clone(),
+            http_private: self.http_private.clone(),
             enqueue: self.enqueue.clone(),
             buckets: self.buckets.clone(),
             config: self.values.iter().cloned().collect(),

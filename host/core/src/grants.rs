@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::key_value::Quota;
 use crate::names::{BucketName, TaskName};
+use crate::origin::Origin;
 use crate::secrets::SecretName;
+use crate::sent_header::{SentName, Template};
 use crate::task_glob::TaskGlob;
 
 /// Something that a module has only where its operator grants it.
@@ -73,11 +75,14 @@ impl FromStr for Capability {
 pub struct Grants {
     /// Where it may send requests: `https://api.example.com`, `http://10.0.0.5:8080`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub http: Vec<String>,
+    pub http: Vec<Origin>,
+    /// The same for services whose names lead to private addresses.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub http_private: Vec<Origin>,
     /// Headers that the host adds to requests, by their origin: `${secret:NAME}` stands for a secret's value, which
     /// the module cannot read unless `secrets` has it too.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub http_headers: BTreeMap<String, BTreeMap<String, String>>,
+    pub http_headers: BTreeMap<Origin, BTreeMap<SentName, Template>>,
     /// Tasks that it may enqueue.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub enqueue: Vec<TaskGlob>,
@@ -104,10 +109,19 @@ pub struct Grants {
     pub stubs: BTreeSet<Capability>,
 }
 
+/// Grants that do not fit together.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GrantsError {
+    /// Headers for where no request may go.
+    #[error("`http-headers` has headers for `{0}`, which is not granted: add \"{0}\" to `http`")]
+    Headers(Origin),
+}
+
 impl Grants {
     /// The names that `[grants]` of `stem.toml` has for them.
     pub const KEYS: [&str; 10] = [
         "http",
+        "http-private",
         "http-headers",
         "enqueue",
         "buckets",
@@ -122,6 +136,7 @@ impl Grants {
     /// Adds what flags say: it goes before what is there.
     pub fn add(&mut self, flags: Self) {
         self.http.extend(flags.http);
+        self.http_private.extend(flags.http_private);
         self.http_headers.extend(flags.http_headers);
         self.enqueue.extend(flags.enqueue);
         self.buckets.extend(flags.buckets);
@@ -130,6 +145,23 @@ impl Grants {
         self.environment.extend(flags.environment);
         self.deterministic |= flags.deterministic;
         self.stubs.extend(flags.stubs);
+    }
+
+    /// Checks what only the whole can say: headers are for origins that are granted.
+    pub fn check(&self) -> Result<(), GrantsError> {
+        let is_granted =
+            |origin: &&Origin| self.http.contains(origin) || self.http_private.contains(origin);
+        match self.http_headers.keys().find(|origin| !is_granted(origin)) {
+            None => Ok(()),
+            Some(origin) => Err(GrantsError::Headers(origin.clone())),
+        }
+    }
+
+    /// Every secret that an attempt needs: those that it may read, and those that stand in its headers.
+    pub fn needed_secrets(&self) -> BTreeSet<&SecretName> {
+        let templates = self.http_headers.values().flat_map(BTreeMap::values);
+        let sent = templates.flat_map(Template::secrets);
+        self.secrets.iter().chain(sent).collect()
     }
 
     /// Whether a module that needs this may be deployed.
@@ -153,7 +185,7 @@ impl Grants {
     /// Whether a module can do anything with this.
     pub fn has(&self, capability: Capability) -> bool {
         match capability {
-            Capability::Http => !self.http.is_empty(),
+            Capability::Http => !self.http.is_empty() || !self.http_private.is_empty(),
             Capability::Config => !self.config.is_empty() || !self.secrets.is_empty(),
             Capability::KeyValue => !self.buckets.is_empty(),
             Capability::Enqueue => !self.enqueue.is_empty(),
@@ -169,11 +201,19 @@ fn is_default(quota: &Quota) -> bool {
 mod tests {
     use super::*;
 
+    const HEADERS: &str =
+        r#"{"https://a.example": {"authorization": "Bearer ${secret:CRM_TOKEN}"}}"#;
+
+    fn origin(text: &str) -> Origin {
+        text.parse().expect("an origin")
+    }
+
     fn full() -> Grants {
         let pair = |key: &str| BTreeMap::from([(key.to_owned(), "v".to_owned())]);
         Grants {
-            http: vec!["https://a.example".to_owned()],
-            http_headers: BTreeMap::from([("https://a.example".to_owned(), pair("x-key"))]),
+            http: vec![origin("https://a.example")],
+            http_private: vec![origin("http://crm.internal:8080")],
+            http_headers: serde_json::from_str(HEADERS).expect("headers"),
             enqueue: vec!["mail.*".parse().expect("a pattern")],
             buckets: vec![BucketName::new("cache").expect("a name")],
             bucket_quota: Quota {
@@ -218,11 +258,14 @@ mod tests {
     fn flags_are_added_to_the_file_and_go_before_it() {
         let mut grants = full();
         grants.add(Grants {
-            http: vec!["https://b.example".to_owned()],
+            http: vec![origin("https://b.example")],
             config: BTreeMap::from([("region".to_owned(), "us".to_owned())]),
             ..Grants::default()
         });
-        assert_eq!(grants.http, ["https://a.example", "https://b.example"]);
+        assert_eq!(
+            grants.http,
+            ["https://a.example", "https://b.example"].map(origin)
+        );
         assert_eq!(grants.config["region"], "us");
         assert!(grants.deterministic);
     }
@@ -236,5 +279,22 @@ mod tests {
         assert!(!Grants::default().allow_enqueueing(&task("mail.send")));
         grants.stubs.insert(Capability::Enqueue);
         assert!(!grants.allow_enqueueing(&task("mail.send")));
+    }
+
+    /// S6: a secret that stands in a header is no secret that the module may read.
+    #[test]
+    fn headers_are_for_granted_origins_and_their_secrets_for_the_host_alone() {
+        assert_eq!(full().check(), Ok(()));
+        let mut grants = full();
+        grants.http.clear();
+        grants.secrets.clear();
+        let refused = grants.check().expect_err("no such origin").to_string();
+        assert!(
+            refused.contains("`https://a.example`, which is not granted"),
+            "{refused}"
+        );
+        let needed = grants.needed_secrets();
+        assert!(needed.iter().all(|name| name.as_str() == "CRM_TOKEN"));
+        assert!(!grants.has(Capability::Config) || !grants.config.is_empty());
     }
 }

@@ -111,7 +111,7 @@ impl Catalog {
                 task: source.task.clone(),
                 digest: source.digest,
                 module,
-                granted: Granted::new(source.grants.clone(), self.modules.sandbox.secrets()),
+                granted: Granted::new(source.grants.clone(), &self.modules.sandbox),
                 clock: Arc::clone(self.modules.sandbox.clock()),
             });
             program

@@ -14,6 +14,7 @@ use crate::command::Console;
 use crate::grants::Granted;
 use crate::grants::deterministic::Fixed;
 use crate::grants::enqueue::Budget;
+use crate::grants::http::Outbound;
 use crate::grants::values::Values;
 use crate::limits::{MemoryMeter, held};
 use crate::log::{Log, Stream, cut, escape};
@@ -36,6 +37,9 @@ pub(crate) struct Guest {
     pub(crate) values: Values,
     pub(crate) fixed: Option<Fixed>,
     pub(crate) context: Arc<dyn AttemptContext>,
+    /// Made at its first use. It is dropped before the resources: a request's body that ends with them is then known to
+    /// be cut off.
+    pub(crate) outbound: Option<Box<Outbound>>,
     pub(crate) resources: ResourceTable,
     pub(crate) enqueueing: Budget,
     /// Made at its first use: seeding its generators would be a good part of what a small task costs.
@@ -67,6 +71,7 @@ impl Guest {
             values: ties.values,
             fixed: ties.fixed,
             context: ties.context,
+            outbound: None,
             resources,
             enqueueing: ties.enqueueing,
             wasi: None,

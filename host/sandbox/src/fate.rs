@@ -11,10 +11,12 @@ use stem_core::units::{ByteSize, format_duration};
 use wasmtime::component::ResourceTableError;
 use wasmtime::{PoolConcurrencyLimitError, Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
+use wasmtime_wasi_http::FieldMapError;
 
 use crate::bindings::stem::task::types;
 use crate::command::OverOutput;
 use crate::engine::GUEST_STACK;
+use crate::grants::http::most::HEADERS;
 use crate::limits::{OverCalls, OverMemory, OverRequests, held};
 use crate::log::{cut, escape};
 use crate::watch::{Ended, Request, Watch};
@@ -281,6 +283,11 @@ fn over_held(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
             false => over_bytes(allowed),
         });
     }
+    if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) =
+        error.downcast_ref()
+    {
+        return Some(over_headers());
+    }
     let is_full = matches!(error.downcast_ref(), Some(ResourceTableError::Full));
     if is_full || words.contains("store handle limit exceeded") {
         let allowed = u64::try_from(held::HANDLES).unwrap_or(u64::MAX);
@@ -301,6 +308,12 @@ fn over_requests(asked: usize) -> Failure {
 fn over_bytes(allowed: u64) -> Failure {
     let limit = ByteSize(allowed);
     let message = format!("one call of the task gave the host more than {limit}");
+    over(Limit::HostResources, allowed, allowed + 1, message)
+}
+
+fn over_headers() -> Failure {
+    let allowed = u64::try_from(HEADERS).unwrap_or(u64::MAX);
+    let message = format!("the task made headers of more than {}", ByteSize(allowed));
     over(Limit::HostResources, allowed, allowed + 1, message)
 }
 

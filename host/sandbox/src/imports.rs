@@ -42,7 +42,10 @@ pub(crate) fn kind(name: &str) -> Import {
         ("stem:task", "enqueue") => Import::OtherVersion,
         _ if AMBIENT.contains(&package) && version.starts_with(WASI) => Import::Ambient,
         _ if AMBIENT.contains(&package) => Import::OtherVersion,
-        ("wasi:http", _) => Import::Granted(Capability::Http),
+        ("wasi:http", "types" | "outgoing-handler") if version.starts_with(WASI) => {
+            Import::Granted(Capability::Http)
+        }
+        ("wasi:http", "types" | "outgoing-handler") => Import::OtherVersion,
         ("wasi:config", _) if config::is_provided(interface, version) => {
             Import::Granted(Capability::Config)
         }
@@ -90,7 +93,7 @@ mod tests {
         assert_eq!(imports, "`wasi:http/types@0.2.6`");
         assert!(remedy.contains("--allow-http HOST"), "{remedy}");
         let granted = Grants {
-            http: vec!["https://example.com".to_owned()],
+            http: vec!["https://example.com".parse().expect("an origin")],
             ..Grants::default()
         };
         let stubbed = Grants {
@@ -112,6 +115,8 @@ mod tests {
         ("wasi:io/poll@0.2.12", Import::Ambient),
         ("wasi:io/poll@0.3.0", Import::OtherVersion),
         ("wasi:http/types@0.2.0", Import::Granted(Capability::Http)),
+        ("wasi:http/types@0.3.0", Import::OtherVersion),
+        ("wasi:http/incoming-handler@0.2.0", Import::Unknown),
         (
             "wasi:keyvalue/store@0.2.0-draft",
             Import::Granted(Capability::KeyValue),

@@ -42,6 +42,7 @@ pub use compile::Compiler;
 pub use deploy::{Inspected, LARGEST_MODULE};
 pub use deploy_error::DeployError;
 pub use engine::{Allocation, Settings};
+pub use grants::http::{Resolver, SystemResolver};
 pub use native::child::{CompileLimits, compile_module};
 pub use overrides::{Overrides, OverridesError};
 pub use sandbox::{Options, Sandbox, StartError};

@@ -62,7 +62,7 @@ impl Sandbox {
         task: DeployedTask,
         grants: &Grants,
     ) -> Result<Arc<dyn Program>, DeployError> {
-        let granted = Granted::new(grants.clone(), self.secrets());
+        let granted = Granted::new(grants.clone(), self);
         Ok(Arc::new(self.sandboxed(module, task, granted).await?))
     }
 

@@ -12,6 +12,7 @@ use crate::cache::CacheOptions;
 use crate::compile::{Compiler, Workshop};
 use crate::engine::{Allocation, Class, Machine, Settings};
 use crate::fate::is_ours;
+use crate::grants::http::{Resolver, SystemResolver};
 use crate::module::Module;
 use crate::native::child::Uncompiled;
 use crate::ticker::Ticker;
@@ -31,6 +32,8 @@ pub struct Options {
     pub cache: Option<CacheOptions>,
     /// Where the values of granted secrets come from.
     pub secrets: Arc<dyn Secrets>,
+    /// Where the addresses of hosts come from that guests send requests to.
+    pub resolver: Arc<dyn Resolver>,
 }
 
 impl Options {
@@ -43,6 +46,7 @@ impl Options {
             compiler: Compiler::Here,
             cache: None,
             secrets: Arc::new(NoSecrets),
+            resolver: Arc::new(SystemResolver),
         }
     }
 }
@@ -100,6 +104,10 @@ impl Sandbox {
 
     pub(crate) fn secrets(&self) -> &Arc<dyn Secrets> {
         &self.options.secrets
+    }
+
+    pub(crate) fn resolver(&self) -> &Arc<dyn Resolver> {
+        &self.options.resolver
     }
 
     fn machine(&self, class: Class) -> wasmtime::Result<Arc<Machine>> {

@@ -17,7 +17,7 @@ impl Guests {
         let runtime = Builder::new_multi_thread()
             .worker_threads(threads.max(1))
             .thread_name("guest")
-            .enable_time()
+            .enable_all()
             .build()?;
         let handle = runtime.handle().clone();
         Ok(Self {

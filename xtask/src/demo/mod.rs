@@ -48,7 +48,15 @@ fn deploy(host: &Host) -> Result<()> {
     show::title("Deploy the examples");
     for example in guests::examples()? {
         let module = guests::built(&example).display().to_string();
+        let policy = root()
+            .join("tasks-examples")
+            .join(&example)
+            .join("stem.toml");
+        let policy = policy.exists().then(|| policy.display().to_string());
         let mut arguments = vec!["deploy", &module];
+        if let Some(policy) = &policy {
+            arguments.extend(["--policy", policy]);
+        }
         if example == "misbehave" {
             arguments.extend(["--hard", HARD_LIMIT]);
         }

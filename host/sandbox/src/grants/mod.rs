@@ -7,6 +7,7 @@ pub(crate) mod config;
 pub(crate) mod deterministic;
 pub(crate) mod enqueue;
 pub(crate) mod environment;
+pub(crate) mod http;
 pub(crate) mod keyvalue;
 pub(crate) mod masks;
 pub(crate) mod values;
@@ -20,7 +21,9 @@ use stem_core::secrets::{NoSecrets, Secrets};
 use wasmtime::component::Linker;
 
 use crate::context::Guest;
+use crate::sandbox::Sandbox;
 use deterministic::Fixed;
+use http::{Network, SystemResolver};
 use values::Values;
 
 /// What the attempts of one deployment may use.
@@ -28,13 +31,17 @@ use values::Values;
 pub(crate) struct Granted {
     pub(crate) grants: Grants,
     pub(crate) secrets: Arc<dyn Secrets>,
+    pub(crate) network: Network,
 }
 
 impl Granted {
-    /// These grants, with secrets from here.
-    pub(crate) fn new(grants: Grants, secrets: &Arc<dyn Secrets>) -> Arc<Self> {
-        let secrets = Arc::clone(secrets);
-        Arc::new(Self { grants, secrets })
+    /// These grants, with secrets and addresses from where the sandbox has them.
+    pub(crate) fn new(grants: Grants, sandbox: &Sandbox) -> Arc<Self> {
+        Arc::new(Self {
+            grants,
+            secrets: Arc::clone(sandbox.secrets()),
+            network: Network::new(sandbox.resolver()),
+        })
     }
 
     /// The secrets as they are when an attempt starts; or why it cannot start (M4).
@@ -53,6 +60,7 @@ impl Granted {
         Arc::new(Self {
             grants: Grants::default(),
             secrets: Arc::new(NoSecrets),
+            network: Network::new(&(Arc::new(SystemResolver) as _)),
         })
     }
 }
@@ -60,14 +68,16 @@ impl Granted {
 /// Links what grants are about.
 pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     config::add_to_linker(linker)?;
-    keyvalue::add_to_linker(linker)?;
-    deterministic::add_to_linker(linker)
+    deterministic::add_to_linker(linker)?;
+    http::add_to_linker(linker)?;
+    keyvalue::add_to_linker(linker)
 }
 
 /// What is wrong with these grants, if anything is; it says no value.
 pub(crate) fn check(grants: &Grants) -> Result<(), String> {
     config::check(grants)?;
-    environment::check(grants)
+    environment::check(grants)?;
+    grants.check().map_err(|error| error.to_string())
 }
 
 /// What can be wrong with a value that a module is given, whatever it is called.

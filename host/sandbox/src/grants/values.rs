@@ -1,6 +1,7 @@
 //! The values of one attempt's secrets: read when it starts, so that a rotated one counts from the next attempt on (M4).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use stem_core::executor::ExecutorError;
 use stem_core::grants::Grants;
@@ -8,12 +9,15 @@ use stem_core::module_store::Deployment;
 use stem_core::outcome::{Failure, FailureKind};
 use stem_core::secrets::{Secret, SecretName, Secrets};
 
+use super::http::Added;
 use super::masks::Masks;
 
 /// Secrets by name. Nothing is allocated where there are none.
 #[derive(Debug, Default)]
 pub(crate) struct Values {
     by_name: BTreeMap<SecretName, Secret>,
+    /// What the host adds to requests, with them in it; none where it adds nothing.
+    pub(crate) added: Option<Arc<Added>>,
     /// What hides them from whoever reads logs and failures.
     pub(crate) masks: Masks,
 }
@@ -26,7 +30,7 @@ impl Values {
         secrets: &dyn Secrets,
     ) -> Result<Result<Self, Failure>, ExecutorError> {
         let mut values = BTreeMap::new();
-        for name in &grants.secrets {
+        for name in grants.needed_secrets() {
             match secrets.value(name) {
                 Ok(Some(value)) => drop(values.insert(name.clone(), value)),
                 Ok(None) => return Ok(Err(refused(missing(name)))),
@@ -36,9 +40,14 @@ impl Values {
                 Err(error) => return Ok(Err(refused(error.to_string()))),
             }
         }
+        let added = match Added::fill(&grants.http_headers, &values) {
+            Ok(added) => added,
+            Err(problem) => return Ok(Err(refused(problem))),
+        };
         let masks = Masks::of(values.values());
         Ok(Ok(Self {
             by_name: values,
+            added,
             masks,
         }))
     }
@@ -62,7 +71,7 @@ fn missing(name: &SecretName) -> String {
 
 /// Says by name which secrets of a deployment this machine does not have: its attempts will be refused here.
 pub(crate) fn warn_of_missing(deployment: &Deployment, secrets: &dyn Secrets) {
-    for name in &deployment.grants.secrets {
+    for name in deployment.grants.needed_secrets() {
         let problem = match secrets.value(name) {
             Ok(Some(_)) => continue,
             Ok(None) => missing(name),

@@ -6,6 +6,8 @@
 
 pub mod granting;
 pub mod hostile;
+pub mod net;
+pub mod server;
 pub mod store;
 
 use std::collections::BTreeMap;
@@ -43,7 +45,8 @@ pub fn guest(name: &str) -> Bytes {
         .ancestors()
         .nth(3)
         .expect("target/PROFILE/deps/TEST");
-    let path = target.join(Path::new("wasm32-wasip2/guest").join(format!("{name}.wasm")));
+    let file = format!("{}.wasm", name.replace('-', "_"));
+    let path = target.join(Path::new("wasm32-wasip2/guest").join(file));
     match std::fs::read(&path) {
         Ok(bytes) => bytes.into(),
         Err(error) => panic!("{}: {error}: run `cargo xtask guests`", path.display()),
@@ -58,7 +61,7 @@ pub fn block_on<T>(work: impl Future<Output = T>) -> T {
 /// One thread that guests run on.
 pub fn runtime() -> Runtime {
     Builder::new_current_thread()
-        .enable_time()
+        .enable_all()
         .build()
         .expect("a runtime")
 }
@@ -146,6 +149,13 @@ impl Attempt {
     /// Of this envelope.
     pub fn of(mut self, id: EnvelopeId) -> Self {
         self.id = id;
+        self
+    }
+
+    /// With this header.
+    pub fn with_header(mut self, name: &str, value: &str) -> Self {
+        let name = HeaderName::new(name).expect("a good name");
+        self.headers.insert(name, value.to_owned());
         self
     }
 

@@ -66,7 +66,7 @@ fn described_task() -> DeployedTask {
 /// A module with everything that can be said of one, and a signature.
 pub(super) fn signed() -> Activation {
     let grants = Grants {
-        http: vec!["https://example.com".to_owned()],
+        http: vec!["https://example.com".parse().expect("an origin")],
         ..Grants::default()
     };
     let tasks = vec![
