@@ -119,7 +119,7 @@ pub enum GrantsError {
 
 impl Grants {
     /// The names that `[grants]` of `stem.toml` has for them.
-    pub const KEYS: [&str; 10] = [
+    pub const KEYS: [&str; 11] = [
         "http",
         "http-private",
         "http-headers",

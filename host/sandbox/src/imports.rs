@@ -104,7 +104,7 @@ mod tests {
         assert_eq!(refuse(&names, &stubbed), None);
     }
 
-    const IMPORTS: [(&str, Import); 14] = [
+    const IMPORTS: [(&str, Import); 16] = [
         ("stem:task/log@0.1.0", Import::Ambient),
         ("stem:task/log@0.2.0", Import::OtherVersion),
         (
