@@ -124,7 +124,7 @@ pub enum DeployError {
         limit: usize,
     },
     /// It cannot even start within a memory limit.
-    #[error("the module starts with {needed} of memory, over the limit{}: raise `memory-limit`, or build it with a smaller memory", task.as_ref().map(|task| format!(" of `{task}`")).unwrap_or_default())]
+    #[error("the module starts with {needed} of memory, over the limit{}: raise `memory-limit` in stem.toml or deploy it with --memory, or build it with a smaller memory", task.as_ref().map(|task| format!(" of `{task}`")).unwrap_or_default())]
     NeedsMemory {
         /// Whose limit, where it is one task's.
         task: Option<TaskName>,

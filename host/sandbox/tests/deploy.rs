@@ -214,7 +214,10 @@ fn a_module_that_starts_with_more_memory_than_its_limit_is_refused() {
         .component();
     assert_says(
         &refused(&large),
-        &["starts with 100 MiB of memory", "raise `memory-limit`"],
+        &[
+            "starts with 100 MiB of memory",
+            "raise `memory-limit` in stem.toml or deploy it with --memory",
+        ],
     );
     let policy = "[defaults]\nmemory-limit = \"128MiB\"";
     assert_eq!(accepted(&large, policy).tasks.len(), 1);
