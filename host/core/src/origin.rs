@@ -169,11 +169,10 @@ fn read_host(host: &str) -> Result<Host, &'static str> {
     if host.starts_with('[') {
         return Err("what stands in its brackets is no IPv6 address");
     }
-    if host.contains('*') && !host.starts_with("*.") || host.trim_start_matches("*.").contains('*')
-    {
+    let name = host.strip_prefix("*.");
+    if name.unwrap_or(host).contains('*') {
         return Err("a * stands only at its beginning, with a dot behind it: *.example.com");
     }
-    let name = host.strip_prefix("*.");
     if name.is_some_and(|name| !name.contains('.')) {
         return Err("*. stands before a name of two labels or more: *.example.com");
     }

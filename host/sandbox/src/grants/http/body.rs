@@ -114,22 +114,18 @@ pub(super) struct Download {
     between_bytes: Duration,
     waiting: Option<Pin<Box<Sleep>>>,
     /// The request is under way until its answer's body is gone.
-    _turns: [OwnedSemaphorePermit; 2],
+    _turn: OwnedSemaphorePermit,
 }
 
 impl Download {
     /// A body that nothing has come of yet.
-    pub(super) fn new(
-        body: Incoming,
-        between_bytes: Duration,
-        turns: [OwnedSemaphorePermit; 2],
-    ) -> Self {
+    pub(super) fn new(body: Incoming, between_bytes: Duration, turn: OwnedSemaphorePermit) -> Self {
         Self {
             body,
             received: 0,
             between_bytes,
             waiting: None,
-            _turns: turns,
+            _turn: turn,
         }
     }
 

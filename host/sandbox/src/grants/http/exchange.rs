@@ -1,10 +1,10 @@
 //! One request and its answer: refused, or sent when its turn comes, and watched until the answer begins (S6).
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use http::{Method, Request, Response};
@@ -14,7 +14,7 @@ use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::capture_connection;
 use stem_core::grants::Capability;
 use stem_core::record::LogLevel;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
@@ -73,6 +73,10 @@ impl Waits {
     }
 }
 
+/// What gives a request its turn.
+pub(super) type Turn =
+    Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+
 /// What an attempt has under way.
 pub(super) struct Traffic {
     log: Arc<Mutex<Log>>,
@@ -97,6 +101,17 @@ impl Traffic {
         }
     }
 
+    /// A place in the queue from now on: whoever asks first is first, whichever thread gets to work on it first. A
+    /// guest that reads its answers in the order of its requests waits for none that cannot come.
+    pub(super) fn queue(&self) -> Turn {
+        let turn = Arc::clone(&self.turns).acquire_owned();
+        let mut turn = Box::pin(tokio::task::unconstrained(turn));
+        match turn.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(turn) => Box::pin(ready(turn)),
+            Poll::Pending => turn,
+        }
+    }
+
     fn warn(&self, message: &str) {
         let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
         log.emit(LogLevel::Warn, message, &[]);
@@ -116,16 +131,17 @@ pub(super) struct Exchange {
     pub(super) traffic: Arc<Traffic>,
     pub(super) alive: Weak<()>,
     pub(super) waits: Waits,
+    pub(super) turn: Turn,
 }
 
 impl Exchange {
     /// Gets the answer; its body is still to come.
-    pub(super) async fn send(self, request: Request<WasiBody>) -> Answered {
+    pub(super) async fn send(mut self, request: Request<WasiBody>) -> Answered {
         let upload = |body| Upload::new(body, self.alive.clone(), self.traffic.out.clone());
         let request = request.map(upload);
         let upload = request.body().clone();
         match self.answer(request).await {
-            Ok(answer) => Ok((answer, Box::new(std::future::ready(Ok(()))))),
+            Ok(answer) => Ok((answer, Box::new(ready(Ok(()))))),
             Err(error) => {
                 self.traffic.discard(upload);
                 Err(error)
@@ -133,7 +149,7 @@ impl Exchange {
         }
     }
 
-    async fn answer(&self, mut request: Request<Upload>) -> Result<Response<WasiBody>, Error> {
+    async fn answer(&mut self, mut request: Request<Upload>) -> Result<Response<WasiBody>, Error> {
         let target = Target::of(request.uri())?;
         let may_be_private = self.admit(&target, request.method())?;
         headers::complete(
@@ -142,15 +158,22 @@ impl Exchange {
             self.traffic.added.as_deref(),
         );
         *request.uri_mut() = target.uri(request.uri().path_and_query())?;
-        let turns = timeout(self.waits.connect, self.take_turns()).await;
-        let turns = turns.map_err(|_| self.crowded(&target))?;
+        let turn = timeout(self.waits.connect, self.turn.as_mut()).await;
+        let Ok(Ok(turn)) = turn else {
+            return Err(self.crowded(&target, "the attempt", most::AT_ONCE));
+        };
+        let unanswered = Arc::clone(&self.granted.network.unanswered).acquire_owned();
+        let Ok(Ok(unanswered)) = timeout(self.waits.connect, unanswered).await else {
+            return Err(self.crowded(&target, "all of its task's attempts", most::UNANSWERED));
+        };
         let client = self.granted.network.client(may_be_private);
         self.traffic.out.add(headers::size(request.headers()));
         let answer = begin(client, request, self.waits).await;
         let answer = answer.map_err(|stopped| self.explain(&target, &stopped))?;
+        drop(unanswered);
         let (mut head, body) = answer.into_parts();
         head.headers = headers::copied(&head.headers)?;
-        let body = Download::new(body, self.waits.between_bytes, turns).boxed_unsync();
+        let body = Download::new(body, self.waits.between_bytes, turn).boxed_unsync();
         Ok(Response::from_parts(head, body))
     }
 
@@ -183,22 +206,12 @@ impl Exchange {
         Error::HttpRequestDenied
     }
 
-    fn crowded(&self, target: &Target) -> Error {
-        self.refuse(target, &format!(
-            "{} requests of the attempt, or {} of its task, are under way, and none ended in time: an answer's body is read to its end or dropped",
-            most::AT_ONCE, most::AT_ONCE_IN_ALL
-        ));
+    fn crowded(&self, target: &Target, whose: &str, most: usize) -> Error {
+        let reason = format!(
+            "{most} requests of {whose} are under way, and none ended in time; one ends when its answer's body was read or dropped"
+        );
+        self.refuse(target, &reason);
         Error::ConnectionLimitReached
-    }
-
-    /// The attempt's turn first: one that has too much under way keeps nobody else waiting.
-    async fn take_turns(&self) -> [OwnedSemaphorePermit; 2] {
-        let turn = async |turns: &Arc<Semaphore>| {
-            let turn = Arc::clone(turns).acquire_owned().await;
-            turn.expect("nobody closes it")
-        };
-        let own = turn(&self.traffic.turns).await;
-        [own, turn(&self.granted.network.turns).await]
     }
 
     fn explain(&self, target: &Target, stopped: &Stopped) -> Error {

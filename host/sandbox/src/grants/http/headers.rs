@@ -157,13 +157,18 @@ mod tests {
             api,
             ["authorization: Bearer b", "user-agent: me", "x-all: a"]
         );
+        let elsewhere = sent("https://api.example.com:8443/", &guests);
+        assert_eq!(elsewhere, ["authorization: mine", "user-agent: me"]);
+    }
+
+    /// S6
+    #[test]
+    fn headers_for_a_pattern_go_to_what_it_covers() {
         let other = sent("https://www.example.com/", &[]);
         assert!(
             other.contains(&"authorization: all".to_owned()),
             "{other:?}"
         );
-        let elsewhere = sent("https://api.example.com:8443/", &guests);
-        assert_eq!(elsewhere, ["authorization: mine", "user-agent: me"]);
     }
 
     /// S6: neither its text nor that of the value is in what is said.

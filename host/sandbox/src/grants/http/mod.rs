@@ -32,9 +32,10 @@ pub(crate) mod most {
     /// Requests of one attempt.
     pub(super) const REQUESTS: u64 = 10_000;
     /// Of these at once, from being sent to the end of the answer's body; others wait for their turn.
-    pub(super) const AT_ONCE: usize = 32;
-    /// The same for all attempts of a deployment's task on a worker.
-    pub(super) const AT_ONCE_IN_ALL: usize = 128;
+    pub(super) const AT_ONCE: usize = 16;
+    /// Requests of a deployment's task on a worker at once, until their answers begin. No guest can hold up another
+    /// here by leaving its answers unread.
+    pub(super) const UNANSWERED: usize = 128;
     /// Names that are looked up at once for a deployment's task: each takes a thread as long as the system likes.
     pub(super) const LOOKUPS: usize = 8;
     /// Connections that are kept for an origin: none is closed only to be made anew a moment later.
@@ -114,6 +115,7 @@ impl WasiHttpHooks for Hooks {
             traffic: Arc::clone(&self.traffic),
             alive: Arc::downgrade(&self.alive),
             waits: Waits::new(options.unwrap_or_default()),
+            turn: self.traffic.queue(),
         };
         Box::new(exchange.send(request))
     }

@@ -25,7 +25,7 @@ pub(super) type Client = legacy::Client<HttpsConnector<HttpConnector<Checked>>, 
 pub(crate) struct Network {
     resolver: Arc<dyn Resolver>,
     lookups: Arc<Semaphore>,
-    pub(super) turns: Arc<Semaphore>,
+    pub(super) unanswered: Arc<Semaphore>,
     /// Names that lead inwards have connections apart from those that must not.
     public: OnceLock<Client>,
     private: OnceLock<Client>,
@@ -37,7 +37,7 @@ impl Network {
         Self {
             resolver: Arc::clone(resolver),
             lookups: Arc::new(Semaphore::new(most::LOOKUPS)),
-            turns: Arc::new(Semaphore::new(most::AT_ONCE_IN_ALL)),
+            unanswered: Arc::new(Semaphore::new(most::UNANSWERED)),
             public: OnceLock::new(),
             private: OnceLock::new(),
         }
