@@ -14,6 +14,8 @@ use crate::command::{program, root, target};
 
 /// Where the demonstration's store is, from the workspace's root.
 pub const STORE: &str = "sqlite:target/demo/stem.db";
+/// How a command ends that a check refuses.
+const REFUSED: i32 = 5;
 /// Where the command is, from the workspace's root.
 pub const BINARY: &str = "target/debug/stem-host";
 
@@ -75,6 +77,16 @@ impl Host {
         );
         let printed = String::from_utf8_lossy(&output.stdout);
         Ok(printed.lines().map(str::to_owned).collect())
+    }
+
+    /// Runs a command that a check refuses, and gives what it says.
+    pub fn refusal(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = self.command(arguments);
+        let output = command.output().context("running stem-host")?;
+        let what = arguments.join(" ");
+        let is_refused = output.status.code() == Some(REFUSED);
+        ensure!(is_refused, "`stem-host {what}` was not refused");
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
     }
 
     fn ask(&self, arguments: &[&str], expected: &[i32]) -> Result<Value> {

@@ -1,5 +1,5 @@
-//! Shows the whole system at work on an embedded store: real input, a task that misbehaves, its dead letter and its
-//! replay. Everything goes through the built command, as any user would do it.
+//! Shows the whole system at work on an embedded store: real input, a module that wants more than it is given, a task
+//! that misbehaves, its dead letter and its replay. Everything goes through the built command, as any user would do it.
 
 mod host;
 mod samples;
@@ -23,6 +23,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How long the task that loops for ever may run.
 const HARD_LIMIT: &str = "2s";
 const NEIGHBOURS: usize = 20;
+/// Those whose work is to be seen; the others are for tests.
+const EXAMPLES: [&str; 6] = [
+    "csv-report",
+    "markdown",
+    "misbehave",
+    "thumbnail",
+    "word-count",
+    UNGRANTED,
+];
+/// The one that needs more than computing.
+const UNGRANTED: &str = "fan-out";
 
 /// Runs the demonstration.
 pub fn run() -> Result<()> {
@@ -32,6 +43,7 @@ pub fn run() -> Result<()> {
     command::run(guests::build_command()?)?;
     let host = Host::on_a_new_store()?;
     deploy(&host)?;
+    refuse(&host)?;
     let samples = enqueue(&host)?;
     let lines = enqueue_lines(&host)?;
     show::title("Run a worker");
@@ -46,11 +58,11 @@ pub fn run() -> Result<()> {
 
 fn deploy(host: &Host) -> Result<()> {
     show::title("Deploy the examples");
-    for example in guests::examples()? {
-        let module = guests::built(&example).display().to_string();
+    for example in EXAMPLES {
+        let module = guests::built(example).display().to_string();
         let policy = root()
             .join("tasks-examples")
-            .join(&example)
+            .join(example)
             .join("stem.toml");
         let policy = policy.exists().then(|| policy.display().to_string());
         let mut arguments = vec!["deploy", &module];
@@ -67,6 +79,15 @@ fn deploy(host: &Host) -> Result<()> {
             short(&deployed["digest"])
         ));
     }
+    Ok(())
+}
+
+/// What becomes of a module whose operator has granted nothing.
+fn refuse(host: &Host) -> Result<()> {
+    show::title("Deploy one without its grant");
+    let module = guests::built(UNGRANTED).display().to_string();
+    let refusal = host.refusal(&["deploy", &module])?;
+    refusal.lines().for_each(show::line);
     Ok(())
 }
 
