@@ -60,18 +60,11 @@ fn build(report: &mut Report) -> Result<()> {
     report.run(Step::new("build the guests", guests::build_command()?))?;
     let host = cargo(&["build", "--workspace", "--bins"]);
     report.run(Step::new("build the host", host))?;
-    report.run(Step::new("build guests in other languages", foreign()?))?;
+    // Where everything is set up by one command, that command installs what is missing.
+    let foreign = cargo(&["xtask", "guests", "--all", "--yes"]);
+    report.run(Step::new("build guests in other languages", foreign))?;
     let tests = cargo(&["test", "--workspace", "--no-run"]);
     report.run(Step::new("build the suites", tests))
-}
-
-/// This program, once more: a step is a command.
-fn foreign() -> Result<std::process::Command> {
-    let own = std::env::current_exe().context("finding this program")?;
-    let mut command = std::process::Command::new(own);
-    // Where everything is set up by one command, that command installs what is missing.
-    command.args(["guests", "--all", "--yes"]);
-    Ok(command)
 }
 
 fn suites() -> Result<Vec<Step>> {

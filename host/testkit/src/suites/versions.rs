@@ -18,6 +18,31 @@ fn canary(name: &str, module: &'static [u8], tasks: &[&str]) -> Activation {
     }
 }
 
+/// A version of `text`, for all of the envelopes of `word-count`.
+fn text(module: &'static [u8]) -> Activation {
+    activation("text", module, &["word-count"])
+}
+
+/// The same for some of them.
+fn text_canary(module: &'static [u8]) -> Activation {
+    canary("text", module, &["word-count"])
+}
+
+/// Deploys one version of `text` after the other.
+async fn deploy_all(process: &Process, modules: &[&'static [u8]]) {
+    for module in modules {
+        process.deploy(&text(module)).await;
+    }
+}
+
+/// An envelope that is to run on this module alone.
+fn pinned_to(module: &[u8]) -> Envelope {
+    Envelope {
+        module: Some(Digest::of(module)),
+        ..envelope()
+    }
+}
+
 /// The versions of all deployments, newest first: the active one and the canary by name.
 async fn roles(process: &Process) -> Vec<(u32, &'static str)> {
     let role = |deployment: Deployment| match (deployment.is_active, deployment.canary) {
@@ -51,8 +76,7 @@ pub async fn an_older_version_takes_no_task_from_another_by_surprise(fixture: &d
     let here = Process::here(fixture).await;
     here.deploy(&activation("text", b"one", &["word-count", "line-count"]))
         .await;
-    here.deploy(&activation("text", b"two", &["word-count"]))
-        .await;
+    here.deploy(&text(b"two")).await;
     here.deploy(&activation("other", b"three", &["line-count"]))
         .await;
     let taken = Activated::TaskTaken {
@@ -69,13 +93,10 @@ pub async fn an_older_version_takes_no_task_from_another_by_surprise(fixture: &d
 /// M3
 pub async fn a_canary_runs_beside_the_active_version_until_one_of_them_wins(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
-    let refused = here
-        .activate(&canary("text", b"two", &["word-count"]))
-        .await;
+    let refused = here.activate(&text_canary(b"two")).await;
     assert_eq!(refused, Activated::NothingActive);
-    here.deploy(&activation("text", b"one", &["word-count"]))
-        .await;
-    let canary = here.deploy(&canary("text", b"two", &["word-count"])).await;
+    here.deploy(&text(b"one")).await;
+    let canary = here.deploy(&text_canary(b"two")).await;
     assert_eq!(canary.activated_at, None);
     assert_eq!(there.deployments().await[0], canary);
     assert_eq!(roles(&there).await, [(2, "canary"), (1, "active")]);
@@ -89,17 +110,14 @@ pub async fn a_canary_runs_beside_the_active_version_until_one_of_them_wins(fixt
 /// M3: there is one canary at most, and what is deployed for all ends it.
 pub async fn a_new_version_takes_the_place_of_a_canary(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    here.deploy(&activation("text", b"one", &["word-count"]))
-        .await;
-    here.deploy(&canary("text", b"two", &["word-count"])).await;
-    here.deploy(&canary("text", b"three", &["word-count"]))
-        .await;
+    here.deploy(&text(b"one")).await;
+    here.deploy(&text_canary(b"two")).await;
+    here.deploy(&text_canary(b"three")).await;
     assert_eq!(
         roles(&here).await,
         [(3, "canary"), (2, "kept"), (1, "active")]
     );
-    here.deploy(&activation("text", b"four", &["word-count"]))
-        .await;
+    here.deploy(&text(b"four")).await;
     let roles = roles(&here).await;
     assert_eq!(
         roles,
@@ -129,24 +147,14 @@ pub async fn a_canary_takes_no_task_from_another_deployment(fixture: &dyn Fixtur
 /// R4: the active version, the canary and what envelopes are pinned to stay; the others go with their modules.
 pub async fn old_versions_go_when_new_ones_come(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
-    for module in [&b"active"[..], b"pinned", b"idle"] {
-        here.deploy(&activation("text", module, &["word-count"]))
-            .await;
-    }
-    let pinned = Envelope {
-        module: Some(Digest::of(b"pinned")),
-        ..envelope()
-    };
-    here.add(&publication_of(&pinned)).await;
+    deploy_all(&here, &[b"active", b"pinned", b"idle"]).await;
+    here.add(&publication_of(&pinned_to(b"pinned"))).await;
     here.reactivate("text", 1, false).await;
     for _ in 0..=KEPT_VERSIONS {
-        here.deploy(&canary("text", b"new", &["word-count"])).await;
+        here.deploy(&text_canary(b"new")).await;
     }
-    let kept: Vec<u32> = roles(&here)
-        .await
-        .into_iter()
-        .map(|(version, _)| version)
-        .collect();
+    let kept = roles(&here).await.into_iter();
+    let kept: Vec<u32> = kept.map(|(version, _)| version).collect();
     assert_eq!(kept.len(), KEPT_VERSIONS + 2);
     assert_eq!(kept[KEPT_VERSIONS - 1..], [5, 2, 1]);
     assert_eq!(here.module(b"idle").await, None);
