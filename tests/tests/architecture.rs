@@ -79,10 +79,11 @@ const EMPTY_WORDS: [&str; 8] = [
 ];
 
 /// The promises that hold by now.
-const PROMISES: [&str; 47] = [
+const PROMISES: [&str; 48] = [
     "E1", "E2", "E3", "E4", "E5", "E6", "R1", "R2", "R3", "R4", "R5", "B1", "B2", "B3", "B4", "B5",
     "B6", "B7", "B8", "B9", "B10", "B11", "B12", "B14", "B15", "B16", "W1", "W2", "W3", "W4", "W5",
-    "W6", "W7", "W8", "S1", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "M1", "M2", "M3", "M4", "M5",
+    "W6", "W7", "W8", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "M1", "M2", "M3", "M4",
+    "M5",
 ];
 
 fn sources() -> Vec<Source> {
