@@ -29,6 +29,9 @@ impl Values {
         grants: &Grants,
         secrets: &dyn Secrets,
     ) -> Result<Result<Self, Failure>, ExecutorError> {
+        if grants.secrets.is_empty() && grants.http_headers.is_empty() {
+            return Ok(Ok(Self::default()));
+        }
         let mut values = BTreeMap::new();
         for name in grants.needed_secrets() {
             match secrets.value(name) {
