@@ -18,7 +18,7 @@ use crate::grants::http::Outbound;
 use crate::grants::values::Values;
 use crate::limits::{MemoryMeter, held};
 use crate::log::{Log, Stream, cut, escape};
-use crate::output::Output;
+use crate::output::{LogSink, Output};
 use crate::usage::HostMeter;
 use crate::watch::{Request, Watch};
 
@@ -119,9 +119,11 @@ fn wasi(
     fixed: Option<&Fixed>,
     console: Option<&Console>,
 ) -> WasiCtx {
-    let output = |stream| Output {
-        stream,
-        log: Arc::clone(log),
+    let output = |stream| {
+        Output(LogSink {
+            stream,
+            log: Arc::clone(log),
+        })
     };
     let environment: Vec<_> = grants.environment.iter().collect();
     let mut wasi = WasiCtx::builder();

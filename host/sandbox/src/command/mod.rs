@@ -16,6 +16,7 @@ use wasmtime_wasi::p2::pipe::MemoryInputPipe;
 
 use crate::bindings::stem::task::types::Payload;
 use crate::fate::Returned;
+use crate::output::Output;
 
 pub(crate) use settings::CommandSettings;
 pub(crate) use stdout::OverOutput;
@@ -56,10 +57,10 @@ impl Console {
     /// Connects it: without this a program reads nothing and writes to the log.
     pub(crate) fn connect(&self, wasi: &mut WasiCtxBuilder) {
         wasi.stdin(MemoryInputPipe::new(self.input.clone()))
-            .stdout(stdout::Stdout {
+            .stdout(Output(stdout::Stdout {
                 written: Arc::clone(&self.written),
                 room: self.room,
-            })
+            }))
             .envs(&self.environment)
             .args(&self.arguments);
     }
