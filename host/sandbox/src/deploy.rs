@@ -164,9 +164,8 @@ fn check_size(component: &Component, memory: ByteSize) -> Result<ByteSize, Deplo
     let Some(needed) = component.resources_required() else {
         return Err(DeployError::Nested);
     };
-    let over = |what, number: u32, limit: usize| {
-        let is_over = usize::try_from(number).unwrap_or(usize::MAX) > limit;
-        is_over.then_some(DeployError::TooMany {
+    let over = |what, number: u32, limit: u32| {
+        (number > limit).then_some(DeployError::TooMany {
             what,
             number,
             limit,

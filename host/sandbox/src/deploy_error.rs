@@ -121,7 +121,7 @@ pub enum DeployError {
         /// How many.
         number: u32,
         /// And how many there may be.
-        limit: usize,
+        limit: u32,
     },
     /// It cannot even start within a memory limit.
     #[error("the module starts with {needed} of memory, over the limit{}: raise `memory-limit` in stem.toml or deploy it with --memory, or build it with a smaller memory", task.as_ref().map(|task| format!(" of `{task}`")).unwrap_or_default())]

@@ -117,14 +117,10 @@ impl fmt::Display for Settings {
     }
 }
 
-/// What one attempt can take of the pool: enough for components of many core modules, such as Python's.
+/// How large the pool's slots are: enough for components of many core modules, such as Python's.
 mod pool {
     /// Attempts beyond the slots: modules that are described while all slots run.
     pub(super) const SPARE: u32 = 8;
-    pub(super) const MEMORIES: u32 = 2;
-    pub(super) const TABLES: u32 = 8;
-    /// As many as a component may have: they are only counted.
-    pub(super) const CORE_INSTANCES: u32 = 128;
     pub(super) const TABLE_ELEMENTS: usize = 100_000;
     pub(super) const INSTANCE_SIZE: usize = 10 << 20;
     /// A memory of up to this size is cleared without a system call: those interrupt the other cores, and cost more
@@ -133,11 +129,15 @@ mod pool {
     pub(super) const TABLE_KEPT: usize = 64 << 10;
 }
 
-/// What no component may have more of, whatever the allocator.
+/// What no component may have more of, whatever the allocator. The pool has as many for each attempt, so that no module
+/// takes what its neighbours need.
 pub(crate) mod most {
-    pub(crate) const CORE_INSTANCES: usize = 128;
-    pub(crate) const MEMORIES: usize = 8;
-    pub(crate) const TABLES: usize = 32;
+    pub(crate) const CORE_INSTANCES: u32 = 128;
+    /// Each reserves 4 GiB of addresses in both engines, for each slot.
+    pub(crate) const MEMORIES: u32 = 4;
+    pub(crate) const TABLES: u32 = 32;
+    /// Memories or tables that WebAssembly itself allows in one module.
+    pub(super) const IN_A_MODULE: u32 = 100;
 }
 
 /// One class of compiled code, with everything that a module may import.
@@ -210,15 +210,16 @@ fn slab(slots: u32) -> PoolingAllocationConfig {
     let attempts = slots.saturating_add(pool::SPARE);
     let mut slab = PoolingAllocationConfig::new();
     slab.total_component_instances(attempts)
-        .total_core_instances(attempts.saturating_mul(pool::CORE_INSTANCES))
-        .total_memories(attempts.saturating_mul(pool::MEMORIES))
-        .total_tables(attempts.saturating_mul(pool::TABLES))
+        .total_core_instances(attempts.saturating_mul(most::CORE_INSTANCES))
+        .total_memories(attempts.saturating_mul(most::MEMORIES))
+        .total_tables(attempts.saturating_mul(most::TABLES))
         .total_stacks(attempts)
-        .max_core_instances_per_component(bound(most::CORE_INSTANCES))
-        .max_memories_per_component(bound(most::MEMORIES))
-        .max_tables_per_component(bound(most::TABLES))
-        .max_memories_per_module(bound(most::MEMORIES))
-        .max_tables_per_module(bound(most::TABLES))
+        .max_core_instances_per_component(most::CORE_INSTANCES)
+        // `deploy` counts these and tells better what to do about them; each attempt's meter counts them too.
+        .max_memories_per_component(u32::MAX)
+        .max_tables_per_component(u32::MAX)
+        .max_memories_per_module(most::IN_A_MODULE)
+        .max_tables_per_module(most::IN_A_MODULE)
         .max_core_instance_size(pool::INSTANCE_SIZE)
         .max_component_instance_size(pool::INSTANCE_SIZE)
         .table_elements(pool::TABLE_ELEMENTS)
@@ -226,10 +227,6 @@ fn slab(slots: u32) -> PoolingAllocationConfig {
         .linear_memory_keep_resident(pool::MEMORY_KEPT)
         .table_keep_resident(pool::TABLE_KEPT);
     slab
-}
-
-fn bound(number: usize) -> u32 {
-    u32::try_from(number).expect("a small constant")
 }
 
 fn linker(engine: &Engine) -> wasmtime::Result<Linker<Guest>> {

@@ -88,11 +88,15 @@ fn rejected(failure: types::Failure) -> Outcome {
         INVALID_OUTPUT => FailureKind::InvalidOutput,
         _ => return returned(failure, Disposition::Reject),
     };
-    let details = failure.details.iter().take(MOST_DETAILS);
-    let message = details.fold(text(&failure.message), |message, (name, value)| {
-        format!("{message} {}={}", word(name), text(value))
-    });
-    Outcome::Failed(Failure::permanent(kind, message))
+    let mut message = failure.message;
+    for (name, value) in failure.details.iter().take(MOST_DETAILS) {
+        if message.len() > LONGEST_TEXT {
+            break;
+        }
+        let seen = value.floor_char_boundary(LONGEST_TEXT + 1);
+        message = format!("{message} {}={}", word(name), &value[..seen]);
+    }
+    Outcome::Failed(Failure::permanent(kind, text(&message)))
 }
 
 fn returned(failure: types::Failure, disposition: Disposition) -> Outcome {
@@ -135,10 +139,10 @@ pub(crate) fn text(untrusted: &str) -> String {
 }
 
 fn bounded(untrusted: &str, bytes: usize) -> String {
-    let mut kept = escape(&untrusted[..untrusted.floor_char_boundary(bytes)]);
-    if kept.len() < untrusted.len() {
-        cut(&mut kept, bytes);
-    }
+    // One character more than may stay, so that what is cut off is seen, and said.
+    let seen = untrusted.floor_char_boundary(bytes + char::MAX.len_utf8());
+    let mut kept = escape(&untrusted[..seen]);
+    cut(&mut kept, bytes);
     kept
 }
 

@@ -130,14 +130,18 @@ impl ResourceLimiter for MemoryMeter {
     }
 
     fn instances(&self) -> usize {
-        most::CORE_INSTANCES
+        as_size(most::CORE_INSTANCES)
     }
 
     fn tables(&self) -> usize {
-        most::TABLES
+        as_size(most::TABLES)
     }
 
     fn memories(&self) -> usize {
-        most::MEMORIES
+        as_size(most::MEMORIES)
     }
+}
+
+fn as_size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -161,6 +161,22 @@ fn memories_count_together() {
 
 /// S3
 #[test]
+fn as_many_memories_and_tables_as_a_module_may_have_are_there_for_every_attempt_at_once() {
+    let memories = r#"(memory (export "memory") 2) (memory 1) (memory 1) (memory 1)"#;
+    let tables = "(table 1 funcref)".repeat(20);
+    let module = running("(loop (br 0)) (unreachable)").with_items(&format!("{memories}{tables}"));
+    block_on(async {
+        let program = program(&sandbox(2), &module.component(), &[HARD]).await;
+        let attempts = (0..10).map(|_| Attempt::json("{}"));
+        let all = attempts.map(|attempt| async { attempt.run(&program).await });
+        for execution in join_all(all).await {
+            assert_ended_at(&execution, SOON);
+        }
+    });
+}
+
+/// S3
+#[test]
 fn tables_count_as_memory() {
     let table = r#"(memory (export "memory") 2) (table $table 0 funcref)"#;
     let grow =

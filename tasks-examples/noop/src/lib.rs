@@ -1,5 +1,7 @@
-//! The smallest tasks: one gives back what it is given, one never ends. They measure what a sandbox costs, and how
-//! quickly it ends what does not end by itself.
+//! The smallest tasks: one gives back what it is given, one never ends, one sleeps. They measure what a sandbox costs,
+//! how quickly it ends what does not end by itself, and what it takes while nothing happens in it.
+
+use std::time::Duration;
 
 use stem_guest::{Context, Interruption, Payload};
 
@@ -14,6 +16,18 @@ fn noop(_ctx: &Context, payload: Payload) -> Result<Payload, Interruption> {
 fn spin(_ctx: &Context, _payload: Payload) -> Result<Payload, Interruption> {
     loop {
         std::hint::spin_loop();
+    }
+}
+
+/// Sleeps, and never ends by itself.
+#[stem_guest::task]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a task that sleeps is what the host is tried with"
+)]
+fn doze(_ctx: &Context, _payload: Payload) -> Result<Payload, Interruption> {
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
     }
 }
 

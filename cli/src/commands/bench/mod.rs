@@ -3,6 +3,7 @@
 mod drain;
 mod figure;
 mod latency;
+mod memory;
 mod no_guest;
 mod parts;
 mod promises;
@@ -49,6 +50,8 @@ enum Subject {
     Queue(queue::Args),
     /// From enqueueing to the result, on an idle worker
     Latency(latency::Args),
+    /// What a worker takes while a thousand attempts sleep, and after a million that have ended
+    Memory(memory::Args),
     /// Every promise that names a time
     Promises(promises::Args),
     /// The worker whose guest is replaced
@@ -76,6 +79,7 @@ async fn measure(args: Args, invocation: &Invocation) -> Result<Vec<Figure>> {
         Some(Subject::Sandbox(args)) => sandbox::run(&args, setup, &invocation.output).await,
         Some(Subject::Queue(args)) => queue::run(&args, setup, invocation).await,
         Some(Subject::Latency(args)) => latency::run(&args, setup, invocation).await,
+        Some(Subject::Memory(args)) => memory::run(&args, setup, invocation).await,
         Some(Subject::Promises(args)) => promises::run(&args, setup, invocation).await,
         Some(Subject::Worker(_)) | None => all(setup, invocation).await,
     }
@@ -85,6 +89,7 @@ async fn all(setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
     let mut figures = sandbox::run(&sandbox::Args::default(), setup, &invocation.output).await?;
     figures.extend(queue::run(&queue::Args::default(), setup, invocation).await?);
     figures.extend(latency::run(&latency::Args::default(), setup, invocation).await?);
+    figures.extend(memory::run(&memory::Args::default(), setup, invocation).await?);
     figures.extend(promises::run(&promises::Args::default(), setup, invocation).await?);
     Ok(figures)
 }

@@ -8,12 +8,16 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 use stem_core::client::{Client, Request};
 use stem_core::clock::Clock;
+use stem_core::control::Command;
 use stem_core::ids::EnvelopeId;
+use stem_core::lookup::{self, Lookup};
 use stem_core::names::{Namespace, QueueName, TaskName};
 use stem_core::payload::{JSON, Payload};
+use stem_core::queues::CancelMode;
 use stem_core::stores::Stores;
 use tempfile::TempDir;
 
+use super::drain;
 use crate::commands::deploy::{Candidate, Checked};
 use crate::config::Config;
 use crate::module_file::Policy;
@@ -119,6 +123,22 @@ impl Rig {
             ids.extend(enqueued.into_iter().map(|one| one.id));
         }
         Ok((ids, self.clock().monotonic() - began))
+    }
+
+    /// Waits for an envelope's end.
+    pub async fn end_of(&self, id: EnvelopeId) -> Result<Lookup> {
+        let ended = drain::bounded(lookup::wait(&self.stores, id, |_| ())).await?;
+        ended.with_context(|| format!("wait for {id}"))
+    }
+
+    /// Ends a running envelope at once, and waits for its end.
+    pub async fn cancel(&self, id: EnvelopeId) -> Result<()> {
+        let mode = CancelMode::Now;
+        self.stores.queues.cancel(&[id], mode).await?;
+        let command = Command::Cancel { id, mode };
+        self.stores.control.broadcast(&command).await?;
+        self.end_of(id).await?;
+        Ok(())
     }
 }
 

@@ -64,12 +64,19 @@ impl BenchWorker {
     pub async fn start(rig: &Rig, guest: Guest) -> Result<Self> {
         match rig.config.broker {
             StoreUrl::Memory => Self::start_here(rig, guest).await,
-            StoreUrl::Sqlite { .. } => Self::start_process(rig, guest).await,
+            StoreUrl::Sqlite { .. } => Self::start_process(command(rig, guest)?).await,
         }
     }
 
-    async fn start_process(rig: &Rig, guest: Guest) -> Result<Self> {
-        let mut child = spawn(rig, guest)?;
+    /// Starts a process that runs so many attempts at once, whatever the cores.
+    pub async fn with_slots(rig: &Rig, slots: usize) -> Result<Self> {
+        let mut command = command(rig, Guest::Sandbox)?;
+        command.args(["--concurrency", &slots.to_string()]);
+        Self::start_process(command).await
+    }
+
+    async fn start_process(mut command: Command) -> Result<Self> {
+        let mut child = command.spawn().context("start a worker")?;
         let stderr = child.stderr.take().expect("it is piped");
         let mut lines = BufReader::new(stderr).lines();
         drain::bounded(until_ready(&mut lines)).await?;
@@ -124,6 +131,20 @@ impl BenchWorker {
         Ok(())
     }
 
+    /// Its resident memory in MiB, as the system counts it.
+    pub fn resident(&self) -> Result<f64> {
+        let process = match self {
+            Self::Process { child, .. } => child.id().context("the worker has ended")?,
+            Self::Here { .. } => std::process::id(),
+        };
+        let file = format!("/proc/{process}/status");
+        let status = std::fs::read_to_string(&file)
+            .context("read how much memory a worker takes, which only Linux tells")?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib = line.and_then(|rest| rest.trim().strip_suffix(" kB")?.parse::<f64>().ok());
+        Ok(kib.with_context(|| format!("`{file}` has no VmRSS"))? / 1024.0)
+    }
+
     /// `kill -9`; nothing where the worker is a part of this process.
     pub async fn kill(self) -> Result<()> {
         match self {
@@ -137,7 +158,7 @@ fn process_of(child: &Child) -> Option<Pid> {
     Pid::from_raw(i32::try_from(child.id()?).ok()?)
 }
 
-fn spawn(rig: &Rig, guest: Guest) -> Result<Child> {
+fn command(rig: &Rig, guest: Guest) -> Result<Command> {
     let program = std::env::current_exe().context("find this program")?;
     let verb = match guest {
         Guest::Sandbox => ["worker", "start"],
@@ -146,7 +167,8 @@ fn spawn(rig: &Rig, guest: Guest) -> Result<Child> {
     let url = rig.config.broker.to_string();
     let file = rig.config.file.iter();
     let cache = rig.config.cache.as_ref().map(|cache| &cache.folder);
-    Command::new(program)
+    let mut command = Command::new(program);
+    command
         .args(verb)
         .args(file.flat_map(|file| ["--config".as_ref(), file.as_os_str()]))
         .args([
@@ -161,9 +183,8 @@ fn spawn(rig: &Rig, guest: Guest) -> Result<Child> {
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("start a worker")
+        .kill_on_drop(true);
+    Ok(command)
 }
 
 async fn until_ready(lines: &mut Lines<BufReader<ChildStderr>>) -> Result<()> {

@@ -6,10 +6,9 @@ use anyhow::{Context as _, Result};
 use stem_core::broker::Due;
 use stem_core::client::Request;
 use stem_core::clock::Timestamp;
-use stem_core::control::Command;
 use stem_core::ids::{Digest, EnvelopeId};
-use stem_core::lookup::{self, Lookup};
-use stem_core::queues::{CancelMode, EnvelopeStatus, Place};
+use stem_core::lookup::Lookup;
+use stem_core::queues::{EnvelopeStatus, Place};
 
 use crate::commands::bench::drain;
 use crate::commands::bench::rig::{GUEST, Rig, request};
@@ -50,7 +49,7 @@ pub async fn resumed(rig: &Rig) -> Result<f64> {
     tokio::time::sleep(AT_WORK).await;
     let began = rig.clock().now();
     queues.set_paused(rig.queue(), false).await?;
-    let ended = end_of(rig, id).await?;
+    let ended = rig.end_of(id).await?;
     Ok(between(began, started(&ended)?))
 }
 
@@ -60,7 +59,7 @@ pub async fn cancelled(rig: &Rig) -> Result<f64> {
     until_leased(rig, id, 1).await?;
     tokio::time::sleep(AT_WORK).await;
     let began = rig.clock().monotonic();
-    cancel(rig, id).await?;
+    rig.cancel(id).await?;
     let took = rig.clock().monotonic() - began;
     Ok(took.as_secs_f64() * 1_000.0)
 }
@@ -96,7 +95,7 @@ pub async fn start(rig: &Rig) -> Result<f64> {
     let id = rig.client.enqueue(request("noop")).await?.id;
     let began = rig.clock().now();
     let worker = BenchWorker::start(rig, Guest::Sandbox).await?;
-    let ended = end_of(rig, id).await?;
+    let ended = rig.end_of(id).await?;
     worker.stop().await?;
     Ok(between(began, started(&ended)?))
 }
@@ -111,29 +110,14 @@ pub async fn rescued(rig: &Rig) -> Result<f64> {
     lost.kill().await?;
     until_leased(rig, id, 2).await?;
     let took = rig.clock().monotonic() - began;
-    cancel(rig, id).await?;
+    rig.cancel(id).await?;
     other.stop().await?;
     Ok(took.as_secs_f64() * 1_000.0)
 }
 
 async fn to_its_end(rig: &Rig, request: Request) -> Result<Lookup> {
     let id = rig.client.enqueue(request).await?.id;
-    end_of(rig, id).await
-}
-
-async fn end_of(rig: &Rig, id: EnvelopeId) -> Result<Lookup> {
-    let ended = drain::bounded(lookup::wait(&rig.stores, id, |_| ())).await?;
-    ended.with_context(|| format!("wait for {id}"))
-}
-
-/// Ends a running envelope at once, and waits for its end.
-async fn cancel(rig: &Rig, id: EnvelopeId) -> Result<()> {
-    let mode = CancelMode::Now;
-    rig.stores.queues.cancel(&[id], mode).await?;
-    let command = Command::Cancel { id, mode };
-    rig.stores.control.broadcast(&command).await?;
-    end_of(rig, id).await?;
-    Ok(())
+    rig.end_of(id).await
 }
 
 /// Returns when this delivery of an envelope is with a worker.
