@@ -3,6 +3,7 @@
 mod drain;
 mod figure;
 mod latency;
+mod lateness;
 mod memory;
 mod no_guest;
 mod parts;

@@ -6,13 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde_json::{Value, json};
+use stem_core::ids::EnvelopeId;
 use stem_core::outcome::Outcome;
 use stem_core::payload::{JSON, Payload};
 use tokio::sync::watch;
 
 use super::figure::{Figure, permille};
 use super::rig::GUEST;
-use super::sandbox::attempt;
+use super::sandbox::{attempt, in_a_thread};
 use crate::errors::Failure;
 use crate::progress;
 use crate::sandbox::{Engine, Overrides, Parts, TimedTask};
@@ -116,7 +117,7 @@ impl Bench<'_> {
             PARTS.iter().map(|part| part.names.map(figure)).collect();
         let bar = progress::bar(u64::from(self.runs), subject.language);
         for _ in 0..self.runs {
-            let attempts = run(&task, subject)?;
+            let attempts = in_a_thread(|| run(&task, subject))?;
             for (part, figures) in PARTS.iter().zip(&mut figures) {
                 add(part, &attempts, figures);
             }
@@ -161,36 +162,22 @@ impl Subject {
     }
 }
 
-/// Runs the attempts on a thread that nothing else runs on.
-fn run(task: &TimedTask, subject: &Subject) -> Result<Vec<Parts>> {
-    std::thread::scope(|scope| {
-        let measured = scope.spawn(|| on_this_thread(task, subject));
-        let panicked = |_| Err(anyhow::anyhow!("measure a guest: a thread panicked"));
-        measured.join().unwrap_or_else(panicked)
-    })
-}
-
-fn on_this_thread(task: &TimedTask, subject: &Subject) -> Result<Vec<Parts>> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .context("start a runtime")?;
-    runtime.block_on(async {
-        let mut all = Vec::with_capacity(ATTEMPTS);
-        for _ in 0..WARM_UP {
-            run_once(task, subject).await?;
-        }
-        for _ in 0..ATTEMPTS {
-            all.push(run_once(task, subject).await?);
-        }
-        Ok(all)
-    })
+async fn run(task: &TimedTask, subject: &Subject) -> Result<Vec<Parts>> {
+    for _ in 0..WARM_UP {
+        run_once(task, subject).await?;
+    }
+    let mut all = Vec::with_capacity(ATTEMPTS);
+    for _ in 0..ATTEMPTS {
+        all.push(run_once(task, subject).await?);
+    }
+    Ok(all)
 }
 
 async fn run_once(task: &TimedTask, subject: &Subject) -> Result<Parts> {
     let (_sender, stop) = watch::channel(stem_core::executor::Stop::No);
     let payload = Payload::new(JSON, subject.payload);
-    let (execution, parts) = task.run(attempt(task.task(), payload, stop)).await?;
+    let attempt = attempt(task.task(), EnvelopeId::new(), payload, stop);
+    let (execution, parts) = task.run(attempt).await?;
     if matches!(execution.outcome, Outcome::Succeeded(_)) {
         return Ok(parts);
     }

@@ -23,8 +23,8 @@ use tokio::sync::watch;
 
 use super::Setup;
 use super::figure::Figure;
-use super::parts;
 use super::rig::{Rig, payload};
+use super::{lateness, parts};
 use crate::commands::worker::new_options;
 use crate::config::Config;
 use crate::errors::Failure;
@@ -56,7 +56,7 @@ impl Default for Args {
     }
 }
 
-/// Measures one thread, two at once, and the parts of an attempt.
+/// Measures one thread, two at once, the parts of an attempt, and how soon what does not end is ended.
 pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figure>> {
     let clock = SystemClock::shared();
     let slots = new_options(Vec::new()).slots;
@@ -66,7 +66,7 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
         QueueName::new("default")?,
     );
     let engine = Engine::for_worker(slots, &clock, &stores)?;
-    let program = program(&engine, &stores).await?;
+    let program = program(&engine, &stores, "noop").await?;
     let settings = engine.settings();
     let config = json!({
         "attempts": args.attempts, "slots": slots, "payload_bytes": payload().body.len(),
@@ -92,16 +92,22 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
     };
     let (figures, missing) = bench.measure().await?;
     missing.iter().for_each(|missing| output.note(missing));
-    Ok([one, two].into_iter().chain(figures).collect())
+    let endless = [
+        self::program(&engine, &stores, "spin").await?,
+        self::program(&engine, &stores, "doze").await?,
+    ];
+    let late = lateness::measure(&endless, setup.runs, clock.as_ref(), &config)?;
+    let figures = [one, two].into_iter().chain(figures).chain(late);
+    Ok(figures.collect())
 }
 
-/// The built-in guest, deployed in memory and compiled.
-async fn program(engine: &Engine, config: &Config) -> Result<Arc<dyn Program>> {
+/// A task of the built-in guest, deployed in memory and compiled.
+async fn program(engine: &Engine, config: &Config, task: &str) -> Result<Arc<dyn Program>> {
     let rig = Rig::new(Some(&StoreUrl::Memory), config).await?;
     let executor: Arc<dyn Executor> = engine
         .executor(&rig.stores, SignaturePolicy::default())
         .await?;
-    let task = TaskName::new("noop")?;
+    let task = TaskName::new(task)?;
     match executor.resolve(&task, EnvelopeId::new(), None).await? {
         Resolution::Ready(program) => Ok(program),
         Resolution::Refused(failure) => {
@@ -118,10 +124,9 @@ fn measure(
     clock: &dyn Clock,
 ) -> Result<Duration> {
     let began = clock.monotonic();
+    let work = || in_a_thread(|| run_all(program.as_ref(), attempts));
     let done: Vec<Result<u32>> = std::thread::scope(|scope| {
-        let started: Vec<_> = (0..threads)
-            .map(|_| scope.spawn(|| on_this_thread(program.as_ref(), attempts)))
-            .collect();
+        let started: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
         let panicked = || anyhow::anyhow!("measure the sandbox: a thread panicked");
         started
             .into_iter()
@@ -140,29 +145,44 @@ fn measure(
     Ok(took)
 }
 
-fn on_this_thread(program: &dyn Program, attempts: u32) -> Result<u32> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .build()
-        .context("start a runtime")?;
-    runtime.block_on(async {
-        let mut succeeded = 0;
-        for _ in 0..attempts {
-            let (_sender, stop) = watch::channel(Stop::No);
-            let execution = program
-                .run(attempt(program.task(), payload(), stop))
-                .await?;
-            succeeded += u32::from(matches!(execution.outcome, Outcome::Succeeded(_)));
-        }
-        Ok(succeeded)
+async fn run_all(program: &dyn Program, attempts: u32) -> Result<u32> {
+    let (id, mut succeeded) = (EnvelopeId::new(), 0);
+    for _ in 0..attempts {
+        let (_sender, stop) = watch::channel(Stop::No);
+        let attempt = attempt(program.task(), id, payload(), stop);
+        let execution = program.run(attempt).await?;
+        succeeded += u32::from(matches!(execution.outcome, Outcome::Succeeded(_)));
+    }
+    Ok(succeeded)
+}
+
+/// Works on a thread that nothing else runs on.
+pub fn in_a_thread<T: Send, W: Future<Output = Result<T>>>(
+    work: impl FnOnce() -> W + Send,
+) -> Result<T> {
+    std::thread::scope(|scope| {
+        let done = scope.spawn(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build()
+                .context("start a runtime")?;
+            runtime.block_on(work())
+        });
+        let panicked = |_| Err(anyhow::anyhow!("measure the sandbox: a thread panicked"));
+        done.join().unwrap_or_else(panicked)
     })
 }
 
-/// The first attempt of an envelope of this task.
-pub fn attempt(task: &DeployedTask, payload: Payload, stop: watch::Receiver<Stop>) -> Run {
+/// The first attempt of this envelope of this task.
+pub fn attempt(
+    task: &DeployedTask,
+    id: EnvelopeId,
+    payload: Payload,
+    stop: watch::Receiver<Stop>,
+) -> Run {
     Run {
         facts: AttemptFacts {
-            id: EnvelopeId::new(),
+            id,
             task: task.name.clone(),
             queue: QueueName::new("default").expect("a constant that keeps the rule"),
             number: 1,
