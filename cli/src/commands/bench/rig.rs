@@ -66,9 +66,15 @@ impl Rig {
             client,
             _folder: folder,
         };
-        let guest = rig.check(Bytes::from_static(GUEST)).await?;
-        guest.activate(&rig.stores).await?;
+        rig.deploy(Overrides::default()).await?;
         Ok(rig)
+    }
+
+    /// Makes the built-in guest the active one for its tasks, with these settings.
+    pub async fn deploy(&self, overrides: Overrides) -> Result<()> {
+        let guest = self.check(Bytes::from_static(GUEST), overrides).await?;
+        guest.activate(&self.stores).await?;
+        Ok(())
     }
 
     /// Leaves nothing deployed in a store that is not a temporary one.
@@ -80,13 +86,13 @@ impl Rig {
     }
 
     /// A module that may be made the active one for the built-in tasks.
-    pub async fn check(&self, module: Bytes) -> Result<Checked> {
+    pub async fn check(&self, module: Bytes, overrides: Overrides) -> Result<Checked> {
         let engine = Engine::for_inspection(&self.stores.clock, &self.config)?;
         let candidate = Candidate {
             name: None,
             module,
             policy: Policy {
-                overrides: Overrides::default(),
+                overrides,
                 file: None,
             },
             file: PathBuf::from("noop.wasm"),

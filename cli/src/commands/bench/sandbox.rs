@@ -30,7 +30,7 @@ use crate::config::Config;
 use crate::errors::Failure;
 use crate::output::Output;
 use crate::progress;
-use crate::sandbox::Engine;
+use crate::sandbox::{Engine, Overrides};
 use crate::stores::StoreUrl;
 
 /// How much is measured
@@ -46,6 +46,16 @@ pub struct Args {
 
 /// Where `cargo xtask guests --all` puts them, seen from the project's folder.
 const GUESTS: &str = "target/guests";
+
+/// Everything that a module may be granted without a secret of the operator's.
+const GRANTS: &str = r#"
+[grants]
+http = ["https://api.example.com"]
+enqueue = ["*"]
+buckets = ["cache"]
+config = { REGION = "eu-west-1" }
+environment = { LANG = "C.UTF-8" }
+"#;
 
 impl Default for Args {
     fn default() -> Self {
@@ -66,7 +76,14 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
         QueueName::new("default")?,
     );
     let engine = Engine::for_worker(slots, &clock, &stores)?;
-    let program = program(&engine, &stores, "noop").await?;
+    let rig = Rig::new(Some(&StoreUrl::Memory), &stores).await?;
+    let program = program(&engine, &rig, "noop").await?;
+    let endless = [
+        self::program(&engine, &rig, "spin").await?,
+        self::program(&engine, &rig, "doze").await?,
+    ];
+    rig.deploy(Overrides::parse(GRANTS)?).await?;
+    let granted = self::program(&engine, &rig, "noop").await?;
     let settings = engine.settings();
     let config = json!({
         "attempts": args.attempts, "slots": slots, "payload_bytes": payload().body.len(),
@@ -74,11 +91,14 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
         "memory_kept_bytes": settings.memory_kept.0, "table_kept_bytes": settings.table_kept.0,
     });
     let mut one = Figure::new("attempt on one thread", "µs", &config);
+    let mut unused = Figure::new("the same with grants that it does not use", "µs", &config);
     let mut two = Figure::new("attempts on two threads", "a second", &config);
     let bar = progress::bar(u64::from(setup.runs), "sandbox");
     for _ in 0..setup.runs {
         let took = measure(&program, args.attempts, 1, clock.as_ref())?;
         one.add(took.as_secs_f64() * 1e6 / f64::from(args.attempts));
+        let took = measure(&granted, args.attempts, 1, clock.as_ref())?;
+        unused.add(took.as_secs_f64() * 1e6 / f64::from(args.attempts));
         let took = measure(&program, args.attempts, 2, clock.as_ref())?;
         two.add(f64::from(args.attempts) * 2.0 / took.as_secs_f64());
         bar.inc(1);
@@ -92,18 +112,13 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
     };
     let (figures, missing) = bench.measure().await?;
     missing.iter().for_each(|missing| output.note(missing));
-    let endless = [
-        self::program(&engine, &stores, "spin").await?,
-        self::program(&engine, &stores, "doze").await?,
-    ];
     let late = lateness::measure(&endless, setup.runs, clock.as_ref(), &config)?;
-    let figures = [one, two].into_iter().chain(figures).chain(late);
+    let figures = [one, unused, two].into_iter().chain(figures).chain(late);
     Ok(figures.collect())
 }
 
-/// A task of the built-in guest, deployed in memory and compiled.
-async fn program(engine: &Engine, config: &Config, task: &str) -> Result<Arc<dyn Program>> {
-    let rig = Rig::new(Some(&StoreUrl::Memory), config).await?;
+/// A task of the built-in guest as it is deployed now, compiled.
+async fn program(engine: &Engine, rig: &Rig, task: &str) -> Result<Arc<dyn Program>> {
     let executor: Arc<dyn Executor> = engine
         .executor(&rig.stores, SignaturePolicy::default())
         .await?;

@@ -13,6 +13,7 @@ use stem_core::queues::{EnvelopeStatus, Place};
 use crate::commands::bench::drain;
 use crate::commands::bench::rig::{GUEST, Rig, request};
 use crate::commands::bench::worker::{BenchWorker, Guest};
+use crate::sandbox::Overrides;
 
 /// How often something is looked for that nobody announces.
 const LOOK: Duration = Duration::from_millis(2);
@@ -71,7 +72,7 @@ pub async fn new_version(rig: &Rig, number: u32) -> Result<f64> {
     module.extend([0, 7, 2, b'v', b'n']);
     module.extend(number.to_le_bytes());
     let digest = Digest::of(&module);
-    let checked = rig.check(module.into()).await?;
+    let checked = rig.check(module.into(), Overrides::default()).await?;
     let began = rig.clock().now();
     checked.activate(&rig.stores).await?;
     let ended = drain::bounded(first_on(rig, digest)).await?;
