@@ -1,26 +1,26 @@
 //! Where each setting comes from: flags win over the environment, the environment over `stem-host.toml`.
 //!
-//! The only file that reads the environment. An unknown key or a bad value stops the start: a setting that is silently
-//! ignored sends work to the wrong store.
+//! An unknown key or a bad value stops the start: a setting that is silently ignored sends work to the wrong store.
 
+mod environment;
 mod file;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
-use stem_core::names::{KeyId, Namespace, QueueName, nearest};
+use stem_core::names::{KeyId, Namespace, QueueName};
 use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
-use stem_core::secrets::Secret;
 use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
 use crate::keys::{self, PRIVATE_KEYS, SigningSettings};
 use crate::sandbox::CacheOptions;
-use crate::secrets::{self, SecretSettings, SecretVariables};
+use crate::secrets::SecretSettings;
 use crate::stores::StoreUrl;
 use file::{file_path, read_file};
+
+pub use environment::Environment;
 
 /// The file that is read from the current directory.
 pub const FILE_NAME: &str = "stem-host.toml";
@@ -73,14 +73,6 @@ pub struct Flags {
     pub log_level: Option<String>,
 }
 
-/// The part of the environment that this program reads.
-#[derive(Debug, Clone, Default)]
-pub struct Environment {
-    variables: BTreeMap<String, String>,
-    secrets: SecretVariables,
-    private_keys: Option<Secret>,
-}
-
 /// The settings in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
@@ -112,95 +104,6 @@ struct Given {
     by: String,
     /// The folder of the file that it stands in.
     folder: Option<PathBuf>,
-}
-
-impl Environment {
-    /// The process's environment.
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the configuration that reads it"
-    )]
-    pub fn read() -> Self {
-        Self::of(std::env::vars_os())
-    }
-
-    fn of(variables: impl Iterator<Item = (OsString, OsString)>) -> Self {
-        let is_ours = |name: &str| {
-            name.starts_with(PREFIX)
-                || name.starts_with("XDG_")
-                || ["HOME", "NO_COLOR"].contains(&name)
-        };
-        let mut environment = Self::default();
-        for (name, value) in variables {
-            let Ok(name) = name.into_string() else {
-                continue;
-            };
-            if let Some(secret) = name.strip_prefix(secrets::PREFIX) {
-                environment.secrets.add(secret, value);
-            } else if name == PRIVATE_KEYS {
-                environment.private_keys = keys::private_keys(value);
-            } else if let (true, Ok(value)) = (is_ours(&name), value.into_string()) {
-                environment.variables.insert(name, value);
-            }
-        }
-        environment
-    }
-
-    /// Whether colour is welcome (no-color.org).
-    pub fn allows_color(&self) -> bool {
-        self.get("NO_COLOR").is_none()
-    }
-
-    fn get(&self, name: &str) -> Option<&str> {
-        self.variables
-            .get(name)
-            .map(String::as_str)
-            .filter(|value| !value.is_empty())
-    }
-
-    /// Refuses what looks like one of our variables and is none; other people's `STEM_…` are left alone.
-    fn check(&self) -> Result<()> {
-        let known: Vec<String> = KEYS
-            .into_iter()
-            .map(variable)
-            .chain(OTHER_VARIABLES.map(str::to_owned))
-            .collect();
-        let ours = self
-            .variables
-            .keys()
-            .filter_map(|name| name.strip_prefix(PREFIX));
-        for name in ours {
-            let full = format!("{PREFIX}{name}");
-            let names = known.iter().filter_map(|known| known.strip_prefix(PREFIX));
-            if let Some(near) = nearest(name, names).filter(|near| *near != name) {
-                let problem = format!("unknown variable `{full}`; did you mean `{PREFIX}{near}`?");
-                return Err(Failure::usage("read the environment", problem).into());
-            }
-        }
-        Ok(())
-    }
-
-    fn base(&self, variable: &str, below_home: &str) -> Option<PathBuf> {
-        let named = self
-            .get(variable)
-            .map(PathBuf::from)
-            .filter(|path| path.is_absolute());
-        named.or_else(|| Some(Path::new(self.get("HOME")?).join(below_home)))
-    }
-
-    fn cache_directory(&self) -> Option<PathBuf> {
-        if cfg!(target_os = "macos") {
-            return Some(Path::new(self.get("HOME")?).join("Library/Caches/stem"));
-        }
-        Some(self.base("XDG_CACHE_HOME", ".cache")?.join("stem"))
-    }
-
-    fn data_directory(&self) -> Option<PathBuf> {
-        if cfg!(target_os = "macos") {
-            return Some(Path::new(self.get("HOME")?).join("Library/Application Support/stem"));
-        }
-        Some(self.base("XDG_DATA_HOME", ".local/share")?.join("stem"))
-    }
 }
 
 /// The name that the environment uses for a key of the file.
@@ -264,16 +167,6 @@ impl Config {
             log_level: layers.take("log-level").map(|given| given.value),
             file,
         })
-    }
-}
-
-impl Environment {
-    fn default_broker(&self) -> Result<StoreUrl> {
-        let folder = self.data_directory().ok_or_else(|| {
-            Failure::usage("find the default store", "there is no home directory")
-                .hint("name a store with --broker-url or STEM_BROKER_URL")
-        })?;
-        Ok(StoreUrl::file(folder.join("stem.db")))
     }
 }
 

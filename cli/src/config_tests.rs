@@ -1,5 +1,8 @@
 //! Settings from flags, environment and file: which wins, and what is refused.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+
 use super::*;
 
 /// A folder of its own, with this configuration file if there is to be one.
@@ -38,6 +41,24 @@ fn flags_win_over_the_environment_and_the_environment_over_the_file() {
     assert_eq!(namespace(None, &variables, file), "from-environment");
     assert_eq!(namespace(None, &[], file), "from-file");
     assert_eq!(namespace(None, &[], None), "stem");
+}
+
+/// X4: a key that is not read is not to leave modules unsigned.
+#[test]
+fn a_variable_of_ours_that_is_no_text_is_refused_by_name() {
+    for (name, is_ours) in [
+        (PRIVATE_KEYS, true),
+        ("STEM_NAMESPACE", true),
+        ("STEM_OTHER_PEOPLES", false),
+    ] {
+        let no_text = OsString::from_vec(b"k\xff".to_vec());
+        let home = ("HOME".into(), "/home/ada".into());
+        let environment = Environment::of([home, (name.into(), no_text)].into_iter());
+        let loaded = Config::load(&Flags::default(), &environment, folder(None).path());
+        let said = loaded.err().map(|error| error.to_string());
+        let refused = format!("read {name}: its value is no UTF-8");
+        assert_eq!(said, is_ours.then_some(refused));
+    }
 }
 
 #[test]

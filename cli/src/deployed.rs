@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Result;
 use stem_core::control::Command;
+use stem_core::manifest::SignaturePolicy;
 use stem_core::module_store::{DeployedTask, Deployment};
 use stem_core::names::{DeploymentName, TaskName, nearest};
 use stem_core::queues::QueueStatus;
@@ -148,6 +149,24 @@ async fn count_in(
         }
     }
     Ok(())
+}
+
+/// `text@2`.
+pub fn title(deployment: &Deployment) -> String {
+    format!("{}@{}", deployment.name, deployment.version)
+}
+
+/// Refuses what workers with these settings would refuse (M2).
+pub fn check_runnable(one: &Deployment, policy: &SignaturePolicy, attempted: &str) -> Result<()> {
+    let checked = policy.check(&one.sealed);
+    let problem = checked.err().map(|failure| failure.message);
+    match problem.or_else(|| one.damage.clone()) {
+        None => Ok(()),
+        Some(problem) => {
+            let problem = format!("{} cannot be run: {problem}", title(one));
+            Err(Failure::refused(attempted, problem).into())
+        }
+    }
 }
 
 /// The version that is active under this name.

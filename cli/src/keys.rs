@@ -1,7 +1,6 @@
 //! Signing keys as settings: where they are, and what is asked of signatures. They are read by the commands that need
 //! them, and shown by none (X4).
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -21,12 +20,6 @@ pub const PRIVATE_KEYS: &str = "STEM_SIGNING_PRIVATE_KEYS";
 const OTHERS: u32 = 0o077;
 /// What others may not do with a file of public keys.
 const OTHERS_WRITE: u32 = 0o022;
-
-/// The value of that variable, hidden from the beginning.
-pub fn private_keys(value: OsString) -> Option<Secret> {
-    let text = value.into_string().ok()?;
-    (!text.is_empty()).then(|| Secret::new(text))
-}
 
 /// Reads `true` or `false`.
 pub fn is_required(text: &str) -> Result<bool, String> {
@@ -74,7 +67,7 @@ impl SigningSettings {
         let mut keys = self.private_keys()?;
         let attempted = "choose the key that signs";
         match &self.active {
-            _ if keys.is_empty() => Ok(None),
+            None if keys.is_empty() => Ok(None),
             Some(id) => {
                 let active = keys.into_iter().find(|key| key.id() == id);
                 let problem = format!("`{id}` is not among the private keys");
@@ -91,6 +84,20 @@ impl SigningSettings {
                     .into())
             }
         }
+    }
+
+    /// What modules are signed with when they are deployed; there must be something where unsigned ones are refused.
+    pub fn module_signer(&self) -> Result<Option<PrivateKey>> {
+        let key = self.signer()?;
+        if key.is_some() || !(self.is_required == Some(true) || self.policy()?.is_required) {
+            return Ok(key);
+        }
+        let problem = "signed modules are required, and there is no private key here";
+        Err(Failure::usage("sign the module", problem)
+            .hint(
+                "STEM_SIGNING_PRIVATE_KEYS or signing-private-keys-file names one; `stem-host keys generate --signing ed25519` makes one",
+            )
+            .into())
     }
 
     /// The keys whose signatures are taken: the public ones, and those that belong to the private ones.
@@ -249,6 +256,28 @@ mod tests {
         assert_eq!(required(&with(true, Some(false))), Some(false));
         assert_eq!(required(&with(false, None)), Some(false));
         assert_eq!(required(&with(false, Some(true))), None);
+    }
+
+    /// Whether a machine without a private key deploys, unsigned.
+    fn deploys(has_public: bool, is_required: Option<bool>, active: Option<&str>) -> bool {
+        let settings = SigningSettings {
+            public: has_public.then(|| private("a", 1).public().to_string()),
+            is_required,
+            active: active.map(|id| KeyId::new(id).expect("a name")),
+            ..SigningSettings::default()
+        };
+        settings.module_signer().is_ok()
+    }
+
+    /// M2: what workers with these settings would refuse is not deployed in the first place.
+    #[test]
+    fn a_module_is_left_unsigned_only_where_that_is_allowed() {
+        assert!(deploys(false, None, None));
+        assert!(deploys(true, Some(false), None));
+        for (has_public, is_required) in [(true, None), (true, Some(true)), (false, Some(true))] {
+            assert!(!deploys(has_public, is_required, None), "{is_required:?}");
+        }
+        assert!(!deploys(false, None, Some("a")), "the key is missing");
     }
 
     /// X4

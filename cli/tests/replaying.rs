@@ -132,3 +132,43 @@ fn one_dead_letter_is_named_and_nothing_else() {
     host.run(&["dlq", "replay", nobodys, "--output", "f"])
         .assert(2, "--local");
 }
+
+/// Changes the store as whoever can write to it could.
+fn tamper(host: &TestHost, sql: &str) {
+    let store = rusqlite::Connection::open(host.path("stem.db")).expect("a store");
+    let changed = store.execute(sql, []).expect("it can be changed");
+    assert_eq!(changed, 1, "{sql}");
+}
+
+/// M2: what a worker refuses does not run here, with this machine's secrets, either.
+#[test]
+fn what_workers_would_refuse_does_not_run_here() {
+    let host = misbehaving();
+    let id = dead(&host, &json!({"fate": "reject"}));
+    let replay = ["dlq", "replay", id.as_str(), "--local"];
+    host.ok(&["keys", "generate", "--signing", "ed25519", "--id", "ci"]);
+    let host = host.with("STEM_SIGNING_PUBLIC_KEYS_FILE", "ci.public");
+    host.run(&replay)
+        .assert(5, "misbehave@1 cannot be run: it is not signed");
+    let host = host.with("STEM_SIGNING_PUBLIC_KEYS_FILE", "");
+    tamper(&host, "UPDATE deployments SET name = 'other'");
+    host.run(&replay).assert(
+        5,
+        "other@1 cannot be run: its manifest is that of `misbehave`",
+    );
+}
+
+/// M2, M3: the same module may lie under several names, each with a policy and grants of its own.
+#[test]
+fn it_runs_as_the_deployment_that_has_the_task_now() {
+    let host = TestHost::new();
+    host.deploy("misbehave", &["--name", "a"]);
+    let another = host.write("another.wasm", renamed_guest("misbehave"));
+    host.ok(&["deploy", &another, "--name", "a"]);
+    host.deploy("misbehave", &["--name", "b", "--force"]);
+    let id = dead(&host, &json!({"fate": "reject"}));
+    let damage = "UPDATE deployments SET manifest = x'c1' WHERE name = 'a' AND version = 1";
+    tamper(&host, damage);
+    host.run(&["dlq", "replay", &id, "--local"])
+        .assert(1, "it has failed: returned: ");
+}

@@ -57,7 +57,7 @@ fn the_task_is_named_where_there_are_more_and_a_misspelt_one_is_answered_with_th
         "[1]"
     );
     host.run(&["run", &module])
-        .assert(2, "it has more than one task: name one of noop, spin");
+        .assert(2, "it has more than one task: name one of doze, noop, spin");
     host.run(&["run", &module, "nop"])
         .assert(1, "it has no task named `nop`; did you mean `noop`?");
     host.run(&["run", &module, "word-count"])

@@ -227,3 +227,16 @@ fn what_a_deployment_was_granted_is_shown() {
     });
     assert_eq!(shown["grants"], granted);
 }
+
+/// M4: whoever writes the value after the name finds it in no message.
+#[test]
+fn a_secret_that_was_written_into_a_flag_is_not_repeated() {
+    let host = TestHost::new();
+    let module = guest("tell").display().to_string();
+    let pair = format!("CRM_TOKEN={SECRET}");
+    for verb in ["deploy", "run"] {
+        let answer = host.run(&[verb, &module, "--secret", &pair]);
+        answer.assert(2, "read --secret: `CRM_TOKEN=…` is no name of a secret");
+        assert!(!format!("{answer:?}").contains(SECRET), "{answer:?}");
+    }
+}

@@ -206,6 +206,24 @@ fn a_worker_that_requires_signatures_does_not_start_without_a_key() {
     );
 }
 
+/// M2: a machine that refuses unsigned modules makes none.
+#[test]
+fn nothing_is_deployed_unsigned_where_unsigned_modules_are_refused() {
+    let host = verifying(signed());
+    let module = guest("markdown").display().to_string();
+    let refused = "signed modules are required, and there is no private key here";
+    for command in [&["deploy"][..], &["deploy", "--dry-run"], &["dev"]] {
+        host.run(&[command, &[&module]].concat()).assert(2, refused);
+    }
+    host.run_with(
+        ("STEM_SIGNING_ACTIVE_KEY", "ci"),
+        &["deploy", &module, "--dry-run"],
+    )
+    .assert(2, "`ci` is not among the private keys");
+    let host = host.with("STEM_REQUIRE_SIGNED_MODULES", "false");
+    host.ok(&["deploy", &module]);
+}
+
 /// M2, M3: going back is no way past a signature.
 #[test]
 fn a_version_that_workers_would_refuse_is_not_made_active() {

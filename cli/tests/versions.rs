@@ -37,7 +37,21 @@ fn a_version_that_was_active_before_is_made_active_again() {
     assert_eq!(said, "m@1 is active");
     assert_eq!(roles(&host), json!([[2, false, null], [1, true, null]]));
     host.ok(&["enqueue", "noop"]);
-    host.run(&["module", "rollback", "m", "--yes"])
+}
+
+/// M3: before, in time: a version that was given up is not gone back to because its number is lower.
+#[test]
+fn going_back_leads_to_the_version_that_was_active_last() {
+    let host = with_two_versions();
+    let rollback = ["module", "rollback", "m", "--yes"];
+    assert_eq!(host.ok(&rollback), "m@1 is active");
+    let third = guest("markdown").display().to_string();
+    host.ok(&["deploy", &third, "--name", "m"]);
+    assert_eq!(host.ok(&rollback), "m@1 is active");
+    assert_eq!(host.ok(&rollback), "m@3 is active");
+    host.ok(&["module", "remove", "m@1", "--yes"]);
+    host.ok(&["module", "remove", "m@2", "--yes"]);
+    host.run(&rollback)
         .assert(5, "no version is kept that was active before");
 }
 
@@ -86,7 +100,7 @@ fn going_back_takes_no_task_from_another_deployment_by_surprise() {
     host.ok(&["deploy", &module, "--name", "other"]);
     let rollback = ["module", "rollback", "m", "--yes"];
     host.run(&rollback)
-        .assert(5, "the task `noop` belongs to the deployment `other` now");
+        .assert(5, "the task `doze` belongs to the deployment `other` now");
     host.ok(&[&rollback[..], &["--force"]].concat());
     assert_eq!(host.json(&["task", "show", "noop"])["module"], "m");
 }

@@ -108,10 +108,11 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let module = module_file::read(&args.file)?;
     let settings = args.limits.settings();
     let mut policy = module_file::policy(&args.file, args.policy.as_deref(), settings)?;
-    policy.overrides.grant(args.grants.grants());
+    policy.overrides.grant(args.grants.grants()?);
     if args.command.is_command {
         policy.overrides.make_command(args.command.task.clone());
     }
+    let key = invocation.config.signing.module_signer()?;
     let stores = invocation.open_stores(Lifetime::Shared).await?;
     let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
     let candidate = Candidate {
@@ -121,7 +122,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         file: args.file.clone(),
         is_forced: args.force,
         canary: args.canary,
-        key: signer(invocation)?,
+        key,
     };
     let checked = candidate.check(&stores, &engine).await?;
     checked.warn(output);
@@ -131,21 +132,6 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let deployment = checked.activate(&stores).await?;
     show(&deployment, &checked, &args, output)?;
     note_unserved(&deployment, &stores, output).await
-}
-
-/// What modules are signed with here; there must be something where unsigned ones are refused.
-fn signer(invocation: &Invocation) -> Result<Option<PrivateKey>> {
-    let settings = &invocation.config.signing;
-    let key = settings.signer()?;
-    match settings.is_required {
-        Some(true) if key.is_none() => {
-            let problem = "signed modules are required, and there is no private key here";
-            Err(Failure::usage("sign the module", problem)
-                .hint("STEM_SIGNING_PRIVATE_KEYS or signing-private-keys-file names one; `stem-host keys generate --signing ed25519` makes one")
-                .into())
-        }
-        Some(_) | None => Ok(key),
-    }
 }
 
 /// A module on its way to be deployed.

@@ -1,5 +1,6 @@
 //! The flags that grant: `deploy` and `run` take them, and they go before `[grants]` of `stem.toml` (S2, M4).
 
+use anyhow::Result;
 use stem_core::grants::{Capability, Grants};
 use stem_core::names::BucketName;
 use stem_core::origin::Origin;
@@ -7,6 +8,7 @@ use stem_core::secrets::SecretName;
 use stem_core::task_glob::TaskGlob;
 
 use crate::arguments;
+use crate::errors::Failure;
 
 /// What the module is given; added to stem.toml's
 #[derive(Debug, Default, clap::Args)]
@@ -28,8 +30,8 @@ pub struct GrantFlags {
     #[arg(long = "value", value_name = "K=V", value_parser = arguments::pair)]
     values: Vec<(String, String)>,
     /// A secret that it may read; workers have its value in STEM_SECRET_NAME or a file
-    #[arg(long = "secret", value_name = "NAME", value_parser = |name: &str| SecretName::new(name))]
-    secrets: Vec<SecretName>,
+    #[arg(long = "secret", value_name = "NAME")]
+    secrets: Vec<String>,
     /// An environment variable that it sees
     #[arg(long = "env", value_name = "K=V", value_parser = arguments::pair)]
     environment: Vec<(String, String)>,
@@ -43,18 +45,22 @@ pub struct GrantFlags {
 
 impl GrantFlags {
     /// What they grant.
-    pub fn grants(&self) -> Grants {
-        Grants {
+    pub fn grants(&self) -> Result<Grants> {
+        // Read here and not by the parser of arguments: that repeats what it refuses, and somebody may have written
+        // the secret itself.
+        let secrets = self.secrets.iter().map(SecretName::new);
+        let secrets = secrets.collect::<Result<_, _>>();
+        Ok(Grants {
             http: self.http.clone(),
             http_private: self.http_private.clone(),
             enqueue: self.enqueue.clone(),
             buckets: self.buckets.clone(),
             config: self.values.iter().cloned().collect(),
-            secrets: self.secrets.iter().cloned().collect(),
+            secrets: secrets.map_err(|error| Failure::usage("read --secret", error))?,
             environment: self.environment.iter().cloned().collect(),
             deterministic: self.deterministic,
             stubs: self.stubs.iter().copied().collect(),
             ..Grants::default()
-        }
+        })
     }
 }

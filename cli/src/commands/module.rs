@@ -15,7 +15,7 @@ use stem_core::names::{KeyId, TaskName};
 use stem_core::signing::{Algorithm, PublicKeys, Purpose, SignatureError};
 
 use super::observe::Account;
-use crate::deployed;
+use crate::deployed::{self, title};
 use crate::invocation::Invocation;
 use crate::output::{Columns, Output, harmless, size};
 use crate::stores::Lifetime;
@@ -110,11 +110,6 @@ impl DeploymentView {
                 .collect(),
         }
     }
-}
-
-/// `text@2`.
-fn title(deployment: &Deployment) -> String {
-    format!("{}@{}", deployment.name, deployment.version)
 }
 
 fn signer(deployment: &Deployment) -> Option<&KeyId> {

@@ -91,7 +91,7 @@ impl Args {
         let attempted = format!("run `{}`", self.file.display());
         let settings = self.limits.settings();
         let mut policy = module_file::policy(&self.file, self.policy.as_deref(), settings)?;
-        policy.overrides.grant(self.grants.grants());
+        policy.overrides.grant(self.grants.grants()?);
         if self.is_command {
             policy.overrides.make_command(Some(self.command_name()?));
         }

@@ -38,6 +38,12 @@ pub struct Args {
 /// Deploys, runs a worker, and follows the project until a signal comes.
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let signals = Signals::catch()?;
+    let signing = args.worker.signing(invocation);
+    // Without anything to deploy it is a worker, which needs no private key.
+    let key = match args.files.is_empty() && args.watch.is_none() {
+        true => None,
+        false => signing.module_signer()?,
+    };
     let stores = invocation.open_stores(Lifetime::OneProcess).await?;
     let output = &invocation.output;
     let mut bench = Workbench {
@@ -45,7 +51,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         stores: stores.clone(),
         output: output.clone(),
         served: Vec::new(),
-        key: invocation.config.signing.signer()?,
+        key,
     };
     for file in &args.files {
         bench.deploy(file).await?;
@@ -58,7 +64,7 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
             Some((watch, project.clone()))
         }
     };
-    let signatures = args.worker.signatures(invocation)?;
+    let signatures = signing.policy()?;
     let options = args.worker.options(&stores, invocation).await?;
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let executor = engine.executor(&stores, signatures).await?;

@@ -7,9 +7,8 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use stem_core::dead_letters::DeadLetter;
 use stem_core::envelope::Envelope;
-use stem_core::grants::Grants;
 use stem_core::ids::{Digest, EnvelopeId};
-use stem_core::module_store::DeployedTask;
+use stem_core::module_store::Deployment;
 use stem_core::names::TaskName;
 use stem_core::record::AttemptRecord;
 use stem_core::stores::Stores;
@@ -40,9 +39,15 @@ pub async fn run(
     attempt.checkpoint = checkpoint(id, stores, attempt.limit).await?;
     let ran_on = last.and_then(|last| last.module);
     let digest = ran_on.or(attempt.envelope.module);
-    let (module, task, grants) = find(stores, &letter.task, digest, &attempted).await?;
+    let found = find(stores, &letter.task, digest, &attempted).await?;
+    deployed::check_runnable(&found, &invocation.config.signing.policy()?, &attempted)?;
+    let module = module(&found, stores, &attempted).await?;
+    let task = found.task(&letter.task);
+    let task = task.expect("it was found by its task").clone();
     let engine = Engine::for_attempts(&stores.clock, &invocation.config)?;
-    let program = engine.program(&module, (task, &grants), &attempted).await?;
+    let program = engine
+        .program(&module, (task, &found.grants), &attempted)
+        .await?;
     let output = &invocation.output;
     let told = attempt.run(&*program, &stores.clock, output).await?;
     told.tell(&attempted, file, output)
@@ -77,34 +82,36 @@ async fn checkpoint(id: EnvelopeId, stores: &Stores, limit: ByteSize) -> Result<
     Ok(Checkpoint::read_only(saved.context("read the checkpoint")?))
 }
 
-/// The module that it ran on; where it never ran, the one that it would run on.
+/// The version that it ran on; where it never ran, the one that it would run on.
 async fn find(
     stores: &Stores,
     task: &TaskName,
     ran_on: Option<Digest>,
     attempted: &str,
-) -> Result<(Bytes, DeployedTask, Grants)> {
+) -> Result<Deployment> {
     let deployments = stores.modules.deployments().await?;
-    let (digest, found) = match ran_on {
-        Some(digest) => {
-            let mut kept = deployments.iter().filter(|one| one.digest == digest);
-            // The store lists the newest version of a deployment first: its policy counts.
-            let found = kept.find_map(|one| Some((one.task(task)?.clone(), one.grants.clone())));
-            (digest, found.ok_or_else(|| removed(digest, attempted))?)
-        }
-        None => {
-            let (active, found) = deployed::find_task(deployments, task, "replay")?;
-            (active.digest, (found, active.grants))
-        }
+    let Some(digest) = ran_on else {
+        return Ok(deployed::find_task(deployments, task, "replay")?.0);
     };
+    let ran = deployments.into_iter().filter(|one| one.digest == digest);
+    let kept = ran.filter(|one| one.task(task).is_some());
+    // The one that has the task now, or else the newest of a deployment, which the store lists first: its policy counts.
+    let found = kept.min_by_key(|one| !one.is_active);
+    Ok(found.ok_or_else(|| removed(digest, attempted))?)
+}
+
+/// Its module, as it was deployed.
+async fn module(found: &Deployment, stores: &Stores, attempted: &str) -> Result<Bytes> {
+    let digest = found.digest;
     let module = stores.modules.module(&digest).await?;
     let module = module.ok_or_else(|| removed(digest, attempted))?;
-    if Digest::of(&module) != digest {
-        let problem = "the module that was read is not what was deployed";
-        return Err(Failure::refused(attempted, problem).into());
+    match Digest::of(&module) == digest {
+        true => Ok(module),
+        false => {
+            let problem = "the module that was read is not what was deployed";
+            Err(Failure::refused(attempted, problem).into())
+        }
     }
-    let (found, grants) = found;
-    Ok((module, found, grants))
 }
 
 fn removed(digest: Digest, attempted: &str) -> Failure {

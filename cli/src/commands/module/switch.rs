@@ -67,7 +67,7 @@ pub async fn rollback(
         }
         Some(version) => (!version.is_active).then_some(version),
         None if canary.is_some() => None,
-        None => Some(before(&found, active).ok_or_else(|| nothing_before(&attempted))?),
+        None => Some(before(&found).ok_or_else(|| nothing_before(&attempted))?),
     };
     let change = Change {
         attempted,
@@ -138,11 +138,11 @@ fn chosen<'a>(args: &RollbackArgs, found: &[&'a Deployment]) -> Result<Option<&'
     }
 }
 
-/// The newest version before the active one that was ever active: a canary that was given up is none.
-fn before<'a>(found: &[&'a Deployment], active: Option<&Deployment>) -> Option<&'a Deployment> {
-    let is_older = |one: &Deployment| active.is_none_or(|active| one.version < active.version);
-    let mut older = found.iter().copied().filter(|one| is_older(one));
-    older.find(|one| one.activated_at.is_some())
+/// Of the versions that are not active, the one that was made active last: a canary that was given up never was.
+fn before<'a>(found: &[&'a Deployment]) -> Option<&'a Deployment> {
+    let others = found.iter().copied().filter(|one| !one.is_active);
+    let once_active = others.filter(|one| one.activated_at.is_some());
+    once_active.max_by_key(|one| (one.activated_at, one.version))
 }
 
 fn nothing_before(attempted: &str) -> Failure {
@@ -157,12 +157,7 @@ impl Change<'_> {
             return Ok(());
         };
         let policy = invocation.config.signing.policy()?;
-        let checked = policy.check(&target.sealed);
-        let problem = checked.err().map(|failure| failure.message);
-        if let Some(problem) = problem.or_else(|| target.damage.clone()) {
-            let problem = format!("{} cannot be run: {problem}", title(target));
-            return Err(Failure::refused(&self.attempted, problem).into());
-        }
+        deployed::check_runnable(target, &policy, &self.attempted)?;
         if self.is_forced {
             return Ok(());
         }

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use stem_core::executor::Executor;
-use stem_core::manifest::SignaturePolicy;
 use stem_core::names::{QueueName, WorkerName};
 use stem_core::stores::Stores;
 use stem_core::units::format_duration;
@@ -18,6 +17,7 @@ use tokio::task::JoinSet;
 use super::identity::{host_name, new_name};
 use crate::arguments;
 use crate::invocation::Invocation;
+use crate::keys::SigningSettings;
 use crate::sandbox::Engine;
 use crate::signals::Signals;
 use crate::stores::Lifetime;
@@ -59,7 +59,7 @@ pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let sandbox = format!("sandbox: {}", engine.settings());
     invocation.output.note(sandbox);
-    let signatures = args.signatures(invocation)?;
+    let signatures = args.signing(invocation).policy()?;
     let executor = engine.executor(&stores, signatures).await?;
     work(stores, executor, options, signals).await
 }
@@ -83,13 +83,13 @@ pub async fn work(
 }
 
 impl StartArgs {
-    /// What is asked of the signatures of modules.
-    pub fn signatures(&self, invocation: &Invocation) -> Result<SignaturePolicy> {
+    /// Where keys are, and what is asked of the signatures of modules.
+    pub fn signing(&self, invocation: &Invocation) -> SigningSettings {
         let mut settings = invocation.config.signing.clone();
         if self.require_signed_modules {
             settings.is_required = Some(true);
         }
-        settings.policy()
+        settings
     }
 
     /// What the arguments say, and the defaults where they say nothing.
