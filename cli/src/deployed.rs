@@ -7,13 +7,10 @@ use stem_core::control::Command;
 use stem_core::manifest::SignaturePolicy;
 use stem_core::module_store::{DeployedTask, Deployment};
 use stem_core::names::{DeploymentName, TaskName, nearest};
-use stem_core::queues::QueueStatus;
 use stem_core::stores::Stores;
 
 use crate::errors::Failure;
 
-/// Envelopes that are looked at in one step.
-const CHUNK: usize = 500;
 /// A digest's beginning that is long enough to be meant as one.
 const SHORTEST_PREFIX: usize = 4;
 
@@ -121,34 +118,11 @@ pub async fn waiting_for(
     stores: &Stores,
     tasks: &BTreeSet<TaskName>,
 ) -> Result<BTreeMap<TaskName, u64>> {
-    let mut counts = BTreeMap::new();
-    if tasks.is_empty() {
-        return Ok(counts);
+    match tasks.is_empty() {
+        true => Ok(BTreeMap::new()),
+        // What is published meanwhile may be missed: the check is for people, and nothing is lost without it.
+        false => Ok(stores.queues.count_waiting(tasks).await?),
     }
-    for queue in stores.queues.queues().await? {
-        count_in(stores, &queue, tasks, &mut counts).await?;
-    }
-    Ok(counts)
-}
-
-async fn count_in(
-    stores: &Stores,
-    queue: &QueueStatus,
-    tasks: &BTreeSet<TaskName>,
-    counts: &mut BTreeMap<TaskName, u64>,
-) -> Result<()> {
-    // What is published while this counts may be missed: the check is for people, and nothing is lost without it.
-    let waiting = usize::try_from(queue.queued + queue.scheduled).unwrap_or(usize::MAX);
-    let ids = stores.queues.waiting(&queue.name, waiting).await?;
-    for chunk in ids.chunks(CHUNK) {
-        let found = stores.queues.find(chunk).await?;
-        for status in found.into_iter().flatten() {
-            if tasks.contains(&status.task) {
-                *counts.entry(status.task).or_default() += 1;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// `text@2`.
@@ -180,6 +154,19 @@ pub fn dropped(active: Option<&Deployment>, kept: &[TaskName]) -> BTreeSet<TaskN
     let tasks = active.into_iter().flat_map(|active| &active.tasks);
     let names = tasks.map(|task| task.name.clone());
     names.filter(|task| !kept.contains(task)).collect()
+}
+
+/// The first of these tasks that another deployment has now, and that deployment (M3).
+pub fn taken<'a>(
+    deployments: &'a [Deployment],
+    name: &DeploymentName,
+    tasks: &'a [TaskName],
+) -> Option<(&'a TaskName, &'a DeploymentName)> {
+    let is_other = |one: &&Deployment| one.is_active && one.name != *name;
+    deployments.iter().filter(is_other).find_map(|other| {
+        let task = tasks.iter().find(|task| other.task(task).is_some())?;
+        Some((task, &other.name))
+    })
 }
 
 /// Refuses to drop tasks for which envelopes wait: these would become dead letters (M3).

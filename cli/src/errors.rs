@@ -5,6 +5,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use stem_core::client::EnqueueError;
+use stem_core::key_value::KeyValueError;
 use stem_core::store_error::{StoreError, StoreErrorKind};
 
 use crate::output::Unheard;
@@ -16,7 +17,7 @@ pub enum Exit {
     NotFound = 1,
     /// Wrong usage or configuration.
     Usage = 2,
-    /// The store cannot be reached.
+    /// The store cannot be reached, or this host failed.
     Unreachable = 3,
     /// The wait ran out.
     TimedOut = 4,
@@ -57,6 +58,11 @@ impl Failure {
     /// A check said no.
     pub fn refused(attempted: impl Into<String>, problem: impl fmt::Display) -> Self {
         Self::new(Exit::Refused, attempted, problem)
+    }
+
+    /// How the command ends.
+    pub fn exit(&self) -> Exit {
+        self.exit
     }
 
     /// The same with a line on what to do.
@@ -111,10 +117,13 @@ fn message(error: &anyhow::Error) -> String {
 fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
-            return (failure.exit, failure.hint.clone());
+            return (failure.exit(), failure.hint.clone());
         }
         if let Some(error) = cause.downcast_ref::<StoreError>() {
             return of_store(error);
+        }
+        if let Some(error) = cause.downcast_ref::<KeyValueError>() {
+            return of_bucket(error);
         }
         if let Some(error) = cause.downcast_ref::<EnqueueError>() {
             return of_enqueue(error);
@@ -146,6 +155,13 @@ fn of_store(error: &StoreError) -> (Exit, Option<String>) {
         StoreErrorKind::Internal | _ => return (Exit::Unreachable, None),
     };
     (exit, Some(hint.to_owned()))
+}
+
+fn of_bucket(error: &KeyValueError) -> (Exit, Option<String>) {
+    match error {
+        KeyValueError::Store(error) => of_store(error),
+        KeyValueError::Refused(_) => (Exit::Refused, None),
+    }
 }
 
 fn of_enqueue(error: &EnqueueError) -> (Exit, Option<String>) {
@@ -197,9 +213,17 @@ mod tests {
     }
 
     #[test]
-    fn a_store_error_inside_an_enqueue_error_keeps_its_code() {
-        let full = StoreError::new(StoreErrorKind::Full, "publish", "");
-        let error = anyhow::Error::from(EnqueueError::Store(full));
-        assert_eq!(classify(&error).0, Exit::Refused);
+    fn a_store_error_inside_another_seams_error_keeps_its_code() {
+        for (kind, exit) in [
+            (StoreErrorKind::Full, Exit::Refused),
+            (StoreErrorKind::Busy, Exit::Unreachable),
+            (StoreErrorKind::Unreadable, Exit::Unreachable),
+        ] {
+            let failed = || StoreError::new(kind, "reach the store", "");
+            let error = anyhow::Error::from(EnqueueError::Store(failed()));
+            assert_eq!(classify(&error).0, exit, "{kind:?}");
+            let error = anyhow::Error::from(KeyValueError::Store(failed()));
+            assert_eq!(classify(&error).0, exit, "{kind:?}");
+        }
     }
 }

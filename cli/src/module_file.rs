@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use bytes::Bytes;
 use stem_core::names::DeploymentName;
+use stem_core::policy::PolicyError;
 use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
@@ -45,21 +46,36 @@ pub fn read(file: &Path) -> Result<Bytes> {
     Ok(bytes.into())
 }
 
-/// The policy of a module: the named file, or the one found near it, and then the flags.
+/// A setting that was given as a flag.
+pub struct Flag<'a> {
+    /// Its name in stem.toml.
+    pub key: &'static str,
+    /// What somebody typed.
+    pub flag: &'static str,
+    /// Its value.
+    pub value: &'a str,
+}
+
+/// The policy of a module: the named file, or the one found near it, and then the flags of this command.
 pub fn policy<'a>(
     module: &Path,
     named: Option<&Path>,
-    flags: impl IntoIterator<Item = (&'static str, &'a str)>,
+    (verb, flags): (&str, impl IntoIterator<Item = Flag<'a>>),
 ) -> Result<Policy> {
     let file = named.map(Path::to_owned).or_else(|| find(module));
     let mut overrides = match &file {
         Some(file) => parse(file)?,
         None => Overrides::default(),
     };
-    for (key, value) in flags {
-        overrides
-            .set(key, value)
-            .map_err(|error| Failure::usage("deploy", error))?;
+    for Flag { key, flag, value } in flags {
+        overrides.set(key, value).map_err(|error| {
+            let problem = match error {
+                PolicyError::BadValue { problem, .. } => problem,
+                PolicyError::UnknownKey { .. } => error.to_string(),
+            };
+            let attempted = format!("{verb} `{}`", module.display());
+            Failure::usage(attempted, format!("bad value for `{flag}`: {problem}"))
+        })?;
     }
     Ok(Policy { overrides, file })
 }

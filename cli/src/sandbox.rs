@@ -19,7 +19,7 @@ pub use stem_sandbox::{
 };
 
 use crate::config::Config;
-use crate::errors::Failure;
+use crate::errors::{Exit, Failure};
 use crate::secrets;
 
 /// Compiles modules and runs them.
@@ -73,7 +73,7 @@ impl Engine {
         attempted: &str,
     ) -> Result<Inspected> {
         let inspected = self.0.inspect(module, overrides).await;
-        inspected.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+        inspected.map_err(|error| failure(attempted, &error).into())
     }
 
     /// One task of a module, ready to be run without a store.
@@ -84,13 +84,13 @@ impl Engine {
         attempted: &str,
     ) -> Result<Arc<dyn Program>> {
         let program = self.0.program(module, task, grants).await;
-        program.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+        program.map_err(|error| failure(attempted, &error).into())
     }
 
     /// What a module imports, in the order of its names.
     pub async fn imports(&self, module: &Bytes, attempted: &str) -> Result<Vec<String>> {
         let imports = self.0.imports(module).await;
-        imports.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+        imports.map_err(|error| failure(attempted, &error).into())
     }
 
     /// One task of a module with nothing granted, whose attempts are timed part by part.
@@ -101,7 +101,7 @@ impl Engine {
         attempted: &str,
     ) -> Result<TimedTask> {
         let timed = self.0.timed(module, task).await;
-        timed.map_err(|error| Failure::refused(attempted, chain(&error)).into())
+        timed.map_err(|error| failure(attempted, &error).into())
     }
 
     /// How it is set up.
@@ -128,7 +128,31 @@ fn program() -> Result<PathBuf> {
     }
 }
 
+/// What a check says of a module; where this host itself failed the module is not at fault.
+fn failure(attempted: &str, error: &DeployError) -> Failure {
+    let exit = match matches!(error, DeployError::Host(_)) {
+        true => Exit::Unreachable,
+        false => Exit::Refused,
+    };
+    Failure::new(exit, attempted, chain(error))
+}
+
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(error.source(), |cause| cause.source());
     causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_of_this_host_is_no_refusal_of_the_module() {
+        let exit = |error: DeployError| failure("deploy `m.wasm`", &error).exit();
+        assert_eq!(exit(DeployError::NotWasm), Exit::Refused);
+        assert_eq!(
+            exit(DeployError::Host("no memory".into())),
+            Exit::Unreachable
+        );
+    }
 }

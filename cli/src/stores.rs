@@ -169,6 +169,8 @@ pub enum Lifetime {
     OneProcess,
     /// It leaves something for other processes.
     Shared,
+    /// It only looks, and takes a store that is not there for an empty one.
+    Untouched,
     /// It looks at, or changes, what others left: it makes no store, as that would hide a slip of the pen.
     Existing,
 }
@@ -179,12 +181,21 @@ pub async fn open(config: &Config, lifetime: Lifetime) -> Result<Stores> {
         check(url, lifetime)?;
     }
     let clock = SystemClock::shared();
-    let broker = open_one(&config.broker, &config.namespace, &clock).await?;
-    if config.results.is_same_place(&config.broker) {
+    let [first, second] = [&config.broker, &config.results].map(|url| found(url, lifetime));
+    let broker = open_one(first, &config.namespace, &clock).await?;
+    if second.is_same_place(first) {
         return Ok(broker);
     }
-    let results = open_one(&config.results, &config.namespace, &clock).await?;
+    let results = open_one(second, &config.namespace, &clock).await?;
     Ok(two_stores::join(broker, &results))
+}
+
+/// The store, or an empty one in place of one that is not to be made.
+fn found(url: &StoreUrl, lifetime: Lifetime) -> &StoreUrl {
+    match (url, lifetime) {
+        (StoreUrl::Sqlite { path, .. }, Lifetime::Untouched) if !path.exists() => &StoreUrl::Memory,
+        (url, _) => url,
+    }
 }
 
 /// Refuses a store that this command could do nothing with.

@@ -73,7 +73,17 @@ fn a_dry_run_changes_nothing() {
     let host = TestHost::new();
     let planned = host.json(&["deploy", &word_count(), "--dry-run"]);
     assert_eq!(planned["tasks"], json!(["word-count"]));
-    assert_eq!(host.json(&["module", "list"]), json!([]));
+    assert!(!host.path("stem.db").exists());
+    let host = host.with_deployed(&["word-count"]);
+    host.ok(&["keys", "generate", "--signing", "ed25519", "--id", "ci"]);
+    let host = host.with("STEM_SIGNING_PRIVATE_KEYS_FILE", "ci.private");
+    let canary = ["deploy", &word_count(), "--canary", "5%", "--dry-run"];
+    let planned = host.json(&canary);
+    let role = (&planned["canary_percent"], &planned["signed_by"]);
+    assert_eq!(role, (&json!(5.0), &json!("ci")));
+    let said = "would deploy `word_count` as canary for 5% of the envelopes, with the tasks \
+        word-count, signed with `ci`";
+    assert_eq!(host.ok(&canary), said);
 }
 
 /// M1, M3
@@ -142,6 +152,19 @@ fn what_goes_with_the_active_version_is_said() {
         format!("removed {said}")
     );
     assert_eq!(host.json(&["task", "list"]), json!([]));
+}
+
+/// M3
+#[test]
+fn an_active_version_that_envelopes_wait_for_is_removed_only_on_purpose() {
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    host.ok(&["enqueue", "word-count", "--payload", r#"{"text":""}"#]);
+    let remove = ["module", "remove", "word_count", "--yes"];
+    let refused = "it drops tasks that envelopes wait for: `word-count` (1)";
+    host.run(&remove).assert(5, refused);
+    let removed = host.json(&[&remove[..], &["--force"]].concat());
+    let said = (&removed["removed"], &removed["waiting_by_task"]);
+    assert_eq!(said, (&json!(1), &json!({"word-count": 1})));
 }
 
 /// The benchmarks' guest lies in the repository, compiled.

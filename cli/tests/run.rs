@@ -60,8 +60,10 @@ fn the_task_is_named_where_there_are_more_and_a_misspelt_one_is_answered_with_th
         .assert(2, "it has more than one task: name one of doze, noop, spin");
     host.run(&["run", &module, "nop"])
         .assert(1, "it has no task named `nop`; did you mean `noop`?");
-    host.run(&["run", &module, "word-count"])
-        .assert(1, "it has no task named `word-count`: it has noop, spin");
+    host.run(&["run", &module, "word-count"]).assert(
+        1,
+        "it has no task named `word-count`: it has doze, noop, spin",
+    );
 }
 
 /// M1
@@ -277,4 +279,28 @@ fn a_signal_asks_the_guest_to_stop_and_a_second_one_ends_it() {
     let (status, took) = spinning.ended();
     assert_eq!(status.code(), Some(1));
     assert!(took < SOON, "{took:?}");
+}
+
+/// M4: it is what was typed that is at fault.
+#[test]
+fn a_flag_that_is_refused_is_named_as_it_was_typed() {
+    let (host, module) = (TestHost::new(), module("noop"));
+    for verb in ["run", "deploy"] {
+        let said = format!("error: {verb} `{module}`: bad value for `--memory`: no task can");
+        host.run(&[verb, &module, "--memory", "5GiB"])
+            .assert(2, &said);
+    }
+}
+
+/// S9, M4
+#[test]
+fn a_program_is_the_task_that_its_policy_names() {
+    let (host, module) = with_policy("report", "[command]\ntask = \"counting\"\n");
+    let payload = ["--content-type", "text/plain", "--payload", "a b", "--json"];
+    let ran = |task: &[&str]| {
+        let command = [&["run", module.as_str()], task, &["--command"], &payload];
+        host.run(&command.concat()).json()["task"].clone()
+    };
+    assert_eq!(ran(&[]), "counting");
+    assert_eq!(ran(&["other"]), "other");
 }

@@ -56,6 +56,41 @@ fn a_key_is_made_for_its_owner_alone_and_never_written_over() {
     host.run(&generate).assert(5, "keys are never written over");
 }
 
+/// X4: half a key would stand in the way of a whole one.
+#[test]
+fn a_key_is_made_whole_or_not_at_all() {
+    let host = TestHost::new();
+    host.write("ci.public", "somebody's");
+    let generate = ["keys", "generate", "--signing", "ed25519", "--id", "ci"];
+    host.run(&generate).assert(5, "keys are never written over");
+    assert!(!host.path("ci.private").exists());
+    let kept = std::fs::read_to_string(host.path("ci.public")).expect("it is there");
+    assert_eq!(kept, "somebody's");
+}
+
+/// A host with two private keys, of which none is the active one.
+fn undecided() -> TestHost {
+    let host = TestHost::new();
+    let keys = ["new", "old"].map(|id| {
+        host.ok(&["keys", "generate", "--signing", "ed25519", "--id", id]);
+        let key = std::fs::read_to_string(host.path(&format!("{id}.private")));
+        key.expect("written").trim().to_owned()
+    });
+    host.with("STEM_SIGNING_PRIVATE_KEYS", keys.join(","))
+}
+
+/// X4
+#[test]
+fn keys_are_listed_though_nobody_has_said_which_one_signs() {
+    let host = undecided();
+    let said = "warning: choose the key that signs: there are several: new, old";
+    host.run(&["keys", "list"]).assert(0, said);
+    let listed = host.json(&["keys", "list"]);
+    let shown = |at: usize| json!([listed[at]["id"], listed[at]["active"]]);
+    assert_eq!(shown(0), json!(["new", false]));
+    assert_eq!(shown(1), json!(["old", false]));
+}
+
 /// Commands that know a private key.
 const KNOWING: [&[&str]; 5] = [
     &["keys", "list", "--json"],

@@ -68,6 +68,21 @@ fn a_version_is_chosen_by_number_by_name_or_by_digest() {
     }
 }
 
+/// M3: which deployment is changed is never a guess.
+#[test]
+fn a_module_of_several_names_is_named_and_a_version_is_looked_for_among_all() {
+    let host = with_two_versions();
+    let module = guest("word-count").display().to_string();
+    host.ok(&["deploy", &module, "--name", "other", "--force"]);
+    let digest = text(&host.json(&["module", "show", "other"])["digest"]);
+    for verb in ["rollback", "promote"] {
+        host.run(&["module", verb, &digest[..8]])
+            .assert(2, "deployed under several names: m, other");
+    }
+    let planned = host.ok(&["module", "rollback", "m@2", "--to", "1", "--dry-run"]);
+    assert_eq!(planned, "would make m@1 active in place of m@2");
+}
+
 /// M3
 #[test]
 fn a_version_that_is_active_or_is_not_kept_is_none_to_go_back_to() {
@@ -99,6 +114,8 @@ fn going_back_takes_no_task_from_another_deployment_by_surprise() {
     let module = built_in().display().to_string();
     host.ok(&["deploy", &module, "--name", "other"]);
     let rollback = ["module", "rollback", "m", "--yes"];
+    host.run(&["module", "rollback", "m", "--dry-run"])
+        .assert(5, "the task `doze` belongs to the deployment `other` now");
     host.run(&rollback)
         .assert(5, "the task `doze` belongs to the deployment `other` now");
     host.ok(&[&rollback[..], &["--force"]].concat());

@@ -9,11 +9,12 @@ use serde_json::{Value, json};
 use stem_core::canary::Share;
 use stem_core::manifest::Manifest;
 use stem_core::module_store::{Activated, Activation, Deployment};
-use stem_core::names::{DeploymentName, TaskName};
+use stem_core::names::{DeploymentName, KeyId, TaskName};
 use stem_core::signing::PrivateKey;
 use stem_core::stores::Stores;
 
 use super::grants::GrantFlags;
+use super::limits::Limits;
 use super::module::{DeploymentView, show_grants, show_policies, task_value};
 use crate::deployed;
 use crate::errors::Failure;
@@ -66,54 +67,22 @@ pub struct CommandFlags {
     task: Option<TaskName>,
 }
 
-/// Limits of every task of the module; they win over stem.toml
-#[derive(Debug, Default, clap::Args)]
-pub struct Limits {
-    /// Bytes of memory: 64MiB
-    #[arg(long, value_name = "SIZE")]
-    memory: Option<String>,
-    /// When a task is asked to stop: 30s
-    #[arg(long, value_name = "DURATION")]
-    soft: Option<String>,
-    /// When it is ended: 60s
-    #[arg(long, value_name = "DURATION")]
-    hard: Option<String>,
-    /// The processor time after which it is ended: 10s
-    #[arg(long, value_name = "DURATION")]
-    cpu: Option<String>,
-    /// Units of fuel, about one for each instruction
-    #[arg(long, value_name = "N")]
-    fuel: Option<String>,
-}
-
-impl Limits {
-    /// Those that are given, by the names that stem.toml has for them.
-    pub fn settings(&self) -> impl Iterator<Item = (&'static str, &str)> {
-        let given = [
-            ("memory-limit", &self.memory),
-            ("soft-time-limit", &self.soft),
-            ("hard-time-limit", &self.hard),
-            ("cpu-time-limit", &self.cpu),
-            ("fuel-limit", &self.fuel),
-        ];
-        given
-            .into_iter()
-            .filter_map(|(key, value)| Some((key, value.as_deref()?)))
-    }
-}
-
 /// Deploys what the arguments say.
 pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let module = module_file::read(&args.file)?;
-    let settings = args.limits.settings();
-    let mut policy = module_file::policy(&args.file, args.policy.as_deref(), settings)?;
+    let flags = ("deploy", args.limits.settings());
+    let mut policy = module_file::policy(&args.file, args.policy.as_deref(), flags)?;
     policy.overrides.grant(args.grants.grants()?);
     if args.command.is_command {
         policy.overrides.make_command(args.command.task.clone());
     }
     let key = invocation.config.signing.module_signer()?;
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let stores = invocation.open_stores(match args.dry_run {
+        true => Lifetime::Untouched,
+        false => Lifetime::Shared,
+    });
+    let stores = stores.await?;
     let engine = Engine::for_inspection(&stores.clock, &invocation.config)?;
     let candidate = Candidate {
         name: args.name.clone(),
@@ -203,6 +172,11 @@ impl Checked {
         tasks.map(|task| task.name.as_str()).collect()
     }
 
+    fn task_names(&self) -> Vec<TaskName> {
+        let tasks = self.inspected.tasks.iter();
+        tasks.map(|task| task.name.clone()).collect()
+    }
+
     /// The active version, where it is this very module with this very policy.
     pub async fn in_force(&self, stores: &Stores) -> Result<Option<Deployment>> {
         let deployments = stores.modules.deployments().await?;
@@ -249,21 +223,16 @@ impl Checked {
 
     /// A task belongs to one deployment (M3).
     fn check_owners(&self, deployments: &[Deployment]) -> Result<()> {
-        for other in deployments {
-            let is_other = other.is_active && other.name != self.name;
-            let mut own = self.inspected.tasks.iter().map(|task| &task.name);
-            if let Some(task) = own.find(|task| is_other && other.task(task).is_some()) {
-                return Err(self.taken(task, &other.name));
-            }
+        match deployed::taken(deployments, &self.name, &self.task_names()) {
+            None => Ok(()),
+            Some((task, owner)) => Err(self.taken(task, owner)),
         }
-        Ok(())
     }
 
     /// A version that drops a task for which envelopes wait would turn them into dead letters (M3).
     async fn check_dropped(&self, deployments: &[Deployment], stores: &Stores) -> Result<()> {
-        let tasks = self.inspected.tasks.iter().map(|task| task.name.clone());
         let active = deployed::active(deployments, &self.name);
-        let dropped = deployed::dropped(active, &tasks.collect::<Vec<_>>());
+        let dropped = deployed::dropped(active, &self.task_names());
         deployed::check_dropped(&dropped, stores, &self.candidate.attempted()).await
     }
 
@@ -307,13 +276,17 @@ impl Checked {
                 "grants": self.inspected.grants,
                 "warnings": self.inspected.warnings,
                 "policy_file": self.candidate.policy.file,
+                "canary_percent": self.candidate.canary.map(Share::percent),
+                "signed_by": self.candidate.key.as_ref().map(PrivateKey::id),
                 "dry_run": true,
             }));
         }
-        let tasks = self.tasks().join(", ");
         output.line(format!(
-            "would deploy `{}` with the tasks {tasks}",
-            self.name
+            "would deploy `{}`{} with the tasks {}{}",
+            self.name,
+            role(self.candidate.canary),
+            self.tasks().join(", "),
+            signed(self.candidate.key.as_ref().map(PrivateKey::id)),
         ))?;
         self.show_policies(args, output)
     }
@@ -346,21 +319,33 @@ fn show(deployment: &Deployment, checked: &Checked, args: &Args, output: &Output
         view["policy_file"] = json!(checked.candidate.policy.file);
         return output.json(&view);
     }
-    let role = match deployment.canary {
-        Some(share) => format!(" as canary for {share} of the envelopes,"),
-        None => String::new(),
-    };
     let signature = deployment.sealed.signature.as_ref();
-    let signature = signature.map(|signature| format!(", signed with `{}`", signature.key));
     output.line(format!(
-        "deployed {}@{} ({}){role} with the tasks {}{}",
+        "deployed {}@{} ({}){} with the tasks {}{}",
         deployment.name,
         deployment.version,
         deployment.digest.short(),
+        role(deployment.canary),
         checked.tasks().join(", "),
-        signature.unwrap_or_default(),
+        signed(signature.map(|signature| &signature.key)),
     ))?;
     checked.show_policies(args, output)
+}
+
+/// What it is deployed as, where that is said.
+fn role(canary: Option<Share>) -> String {
+    match canary {
+        Some(share) => format!(" as canary for {share} of the envelopes,"),
+        None => String::new(),
+    }
+}
+
+/// By whom it is signed, where it is.
+fn signed(key: Option<&KeyId>) -> String {
+    match key {
+        Some(key) => format!(", signed with `{key}`"),
+        None => String::new(),
+    }
 }
 
 /// Where workers live and none takes from a task's queue, its envelopes would wait for ever.

@@ -82,8 +82,10 @@ fn generate(args: &GenerateArgs, output: &Output) -> Result<()> {
         ))
     };
     let (private, public) = (file("private"), file("public"));
-    write(&private, &key.reveal(), 0o600)?;
-    write(&public, &key.public().to_string(), 0o644)?;
+    save(&[
+        (&private, key.reveal(), 0o600),
+        (&public, key.public().to_string(), 0o644),
+    ])?;
     if output.is_json {
         return output.json(&json!({
             "id": key.id(), "algorithm": "ed25519", "public_key": key.public().to_string(),
@@ -118,21 +120,49 @@ fn print(key: &PrivateKey, output: &Output) -> Result<()> {
     output.line(format!("STEM_SIGNING_PUBLIC_KEYS={public}"))
 }
 
-/// Writes a new file: a key that is there is never written over.
-fn write(path: &Path, text: &str, mode: u32) -> Result<()> {
-    let attempted = format!("write the key `{}`", path.display());
-    let mut options = OpenOptions::new();
-    let file = options.write(true).create_new(true).mode(mode).open(path);
-    let written = file.and_then(|mut file| writeln!(file, "{text}"));
-    written.map_err(|error| match error.kind() == ErrorKind::AlreadyExists {
+/// A file that is to be made: where, with what in it, and for whom.
+type NewFile<'a> = (&'a Path, String, u32);
+
+/// Writes all of them or none: a key without its other half is good for nothing.
+fn save(files: &[NewFile<'_>]) -> Result<()> {
+    let mut made = Vec::new();
+    let saved = write(files, &mut made);
+    if saved.is_err() {
+        for path in made {
+            // What failed is what the person is told.
+            let _ = std::fs::remove_file(path);
+        }
+    }
+    saved
+}
+
+/// Makes every file before anything is written: a key that is there is never written over.
+fn write<'a>(files: &'a [NewFile<'_>], made: &mut Vec<&'a Path>) -> Result<()> {
+    let attempted = |path: &Path| format!("write the key `{}`", path.display());
+    let mut open = Vec::new();
+    for (path, text, mode) in files {
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create_new(true).mode(*mode).open(path);
+        let file = file.map_err(|error| not_made(attempted(path), &error))?;
+        made.push(path);
+        open.push((path, text, file));
+    }
+    for (path, text, mut file) in open {
+        let written = writeln!(file, "{text}");
+        written.map_err(|error| Failure::usage(attempted(path), error))?;
+    }
+    Ok(())
+}
+
+fn not_made(attempted: String, error: &std::io::Error) -> Failure {
+    match error.kind() == ErrorKind::AlreadyExists {
         true => Failure::refused(
             attempted,
             "there is such a file: keys are never written over",
         )
-        .hint("--id gives the new key another name, --out another folder")
-        .into(),
-        false => Failure::usage(attempted, error).into(),
-    })
+        .hint("--id gives the new key another name, --out another folder"),
+        false => Failure::usage(attempted, error),
+    }
 }
 
 /// A key of this machine.
@@ -142,9 +172,13 @@ struct Known {
     is_active: bool,
 }
 
-fn known(settings: &SigningSettings) -> Result<Vec<Known>> {
+fn known(settings: &SigningSettings, output: &Output) -> Result<Vec<Known>> {
     let private = settings.private_keys()?;
-    let active = settings.signer()?;
+    // Whoever is to name the active one looks here for its id.
+    let active = settings.signer().unwrap_or_else(|error| {
+        output.note(format!("warning: {error:#}"));
+        None
+    });
     let of = |key: PublicKey| Known {
         is_private: private.iter().any(|one| one.id() == key.id()),
         is_active: active.as_ref().is_some_and(|one| one.id() == key.id()),
@@ -173,7 +207,7 @@ fn list(settings: &SigningSettings, output: &Output) -> Result<()> {
         },
         none: "this machine has no signing key",
     };
-    output.list(&known(settings)?, view, &columns)
+    output.list(&known(settings, output)?, view, &columns)
 }
 
 fn view(known: &Known) -> Value {

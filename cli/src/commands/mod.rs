@@ -10,6 +10,7 @@ pub mod dlq;
 pub mod enqueue;
 mod grants;
 pub mod keys;
+mod limits;
 pub mod module;
 pub mod new;
 pub mod observe;

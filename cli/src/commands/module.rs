@@ -48,6 +48,9 @@ pub enum Verb {
 pub struct RemoveArgs {
     /// NAME, NAME@VERSION or the beginning of a digest
     module: String,
+    /// Remove it though envelopes wait for its tasks: they become dead letters
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     consent: Consent,
 }
@@ -70,7 +73,7 @@ pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
         Verb::Promote(args) => switch::promote(&args, &deployments, &stores, invocation).await,
         Verb::Remove(args) => {
             let found = deployed::select(&deployments, &args.module, "remove")?;
-            remove::run(&found, args.consent, &stores, output).await
+            remove::run(&args, &found, &stores, output).await
         }
     }
 }

@@ -169,7 +169,7 @@ impl Account {
 
 /// What was used, with the units in the names.
 fn numbers(sums: &UsageSums) -> Map<String, Value> {
-    let byte_time = Duration::from_millis(sums.memory_byte_millis).as_secs_f64();
+    let byte_time = sums.memory_byte_millis as f64 / 1_000.0;
     let numbers = [
         ("attempts", json!(sums.attempts())),
         ("succeeded", json!(sums.succeeded)),

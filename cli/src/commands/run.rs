@@ -14,9 +14,9 @@ use stem_core::module_store::DeployedTask;
 use stem_core::names::{HeaderName, TaskName, nearest};
 use stem_core::payload::{Payload, StoredPayload};
 
-use super::deploy::Limits;
 use super::enqueue::payload::{self, Given};
 use super::grants::GrantFlags;
+use super::limits::Limits;
 use crate::arguments;
 use crate::config::Config;
 use crate::errors::Failure;
@@ -55,7 +55,7 @@ pub struct Args {
     limits: Limits,
     #[command(flatten)]
     grants: GrantFlags,
-    /// It is a command (`wasi:cli/run`), and TASK is what it is to be called [default: the file's name]
+    /// It is a command (`wasi:cli/run`), and TASK is what it is to be called [default: stem.toml's, or the file's name]
     #[arg(long = "command")]
     is_command: bool,
     /// Run without asking whether the payload fits the task
@@ -89,11 +89,15 @@ impl Args {
         output: &Output,
     ) -> Result<(DeployedTask, Grants)> {
         let attempted = format!("run `{}`", self.file.display());
-        let settings = self.limits.settings();
-        let mut policy = module_file::policy(&self.file, self.policy.as_deref(), settings)?;
+        let flags = ("run", self.limits.settings());
+        let mut policy = module_file::policy(&self.file, self.policy.as_deref(), flags)?;
         policy.overrides.grant(self.grants.grants()?);
         if self.is_command {
-            policy.overrides.make_command(Some(self.command_name()?));
+            let task = match policy.overrides.command_task() {
+                Some(_) => self.task.clone(),
+                None => Some(self.command_name()?),
+            };
+            policy.overrides.make_command(task);
         }
         let spinner = progress::spinner("checking the module");
         let inspected = engine.inspect(module, &policy.overrides, &attempted).await;

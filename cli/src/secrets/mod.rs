@@ -16,6 +16,8 @@ use stem_core::secrets::{Secret, SecretError, SecretName, Secrets};
 use crate::errors::Failure;
 use directory::Directory;
 
+pub use directory::is_trusted;
+
 /// Before the name of a secret in the environment.
 pub const PREFIX: &str = "STEM_SECRET_";
 

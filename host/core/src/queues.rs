@@ -1,5 +1,7 @@
 //! The seam that looks after queues and single envelopes: counts, pauses, look-ups, cancellations (B11, W7).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -25,6 +27,13 @@ pub trait Queues: Send + Sync {
     /// Ids of envelopes that wait in a queue (queued, scheduled, retrying): purging cancels them in chunks.
     async fn waiting(&self, queue: &QueueName, limit: usize)
     -> Result<Vec<EnvelopeId>, StoreError>;
+
+    /// How many envelopes wait for each of these tasks, whatever queue they are in; tasks that none waits for are left
+    /// out. No envelope's body is looked at.
+    async fn count_waiting(
+        &self,
+        tasks: &BTreeSet<TaskName>,
+    ) -> Result<BTreeMap<TaskName, u64>, StoreError>;
 
     /// Cancels: what waits is removed, and its record says so where this is the result store too; what runs is
     /// marked, durably, for its worker (W7).

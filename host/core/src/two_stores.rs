@@ -3,6 +3,7 @@
 //! A crash between the two leaves a record that says "ended" and an envelope that still lies in the broker. Its next
 //! claim reads the ends of the whole batch in one round trip and settles those without running them.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use crate::broker::{
 use crate::clock::Clock;
 use crate::dead_letters::{DeadFilter, DeadLetter, DeadLetters, Page};
 use crate::ids::EnvelopeId;
-use crate::names::QueueName;
+use crate::names::{QueueName, TaskName};
 use crate::outcome::{DeadReason, Settlement};
 use crate::queues::{CancelMode, Cancelling, EnvelopeStatus, Place, QueueStatus, Queues};
 use crate::record::Report;
@@ -230,6 +231,13 @@ impl Queues for TwoStores {
         limit: usize,
     ) -> Result<Vec<EnvelopeId>, StoreError> {
         self.queues.waiting(queue, limit).await
+    }
+
+    async fn count_waiting(
+        &self,
+        tasks: &BTreeSet<TaskName>,
+    ) -> Result<BTreeMap<TaskName, u64>, StoreError> {
+        self.queues.count_waiting(tasks).await
     }
 
     async fn cancel(

@@ -118,8 +118,9 @@ pub struct UsageSums {
     pub cpu: Duration,
     /// Time from start to end.
     pub wall: Duration,
-    /// Each one's peak of memory for as long as it ran: bytes times milliseconds.
-    pub memory_byte_millis: u64,
+    /// Each one's peak of memory for as long as it ran: bytes times milliseconds. A month of one 4 GiB task is more than
+    /// 63 bits hold.
+    pub memory_byte_millis: u128,
     /// The largest of their peaks.
     pub peak_memory_bytes: u64,
     /// Units of fuel of those that counted them.
@@ -138,7 +139,7 @@ impl UsageSums {
         let mut sums = Self {
             cpu: usage.cpu,
             wall: usage.wall,
-            memory_byte_millis: u64::try_from(byte_micros / 1_000).unwrap_or(u64::MAX),
+            memory_byte_millis: byte_micros / 1_000,
             peak_memory_bytes: usage.peak_memory_bytes,
             fuel: usage.fuel.unwrap_or_default(),
             host_calls: usage.host_calls,

@@ -1,11 +1,11 @@
 //! Counts, pauses, look-ups and cancellations.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
-use stem_core::names::QueueName;
+use stem_core::names::{QueueName, TaskName};
 use stem_core::queues::{CancelMode, Cancelling, EnvelopeStatus, QueueStatus, Queues};
 use stem_core::record::Report;
 use stem_core::store_error::StoreError;
@@ -47,6 +47,20 @@ impl Queues for Store {
         let entries = state.shelves.iter().filter(|entry| entry.queue == *queue);
         let waiting = entries.filter(|entry| entry.shelf.is_waiting(now));
         Ok(waiting.map(|entry| entry.id).take(limit).collect())
+    }
+
+    async fn count_waiting(
+        &self,
+        tasks: &BTreeSet<TaskName>,
+    ) -> Result<BTreeMap<TaskName, u64>, StoreError> {
+        let (state, now) = self.locked();
+        let entries = state.shelves.iter();
+        let asked_for = entries.filter(|entry| tasks.contains(&entry.task));
+        let mut counts = BTreeMap::new();
+        for entry in asked_for.filter(|entry| entry.shelf.is_waiting(now)) {
+            *counts.entry(entry.task.clone()).or_default() += 1;
+        }
+        Ok(counts)
     }
 
     async fn cancel(

@@ -100,14 +100,13 @@ impl Overrides {
     }
 
     /// Adds a flag: it goes before everything that the file says, for all tasks of the module.
-    pub fn set(&mut self, key: &str, value: &str) -> Result<(), OverridesError> {
-        let setting = Setting {
+    pub fn set(&mut self, key: &str, value: &str) -> Result<(), PolicyError> {
+        TaskPolicy::default().set(key, value)?;
+        self.flags.push(Setting {
             task: None,
             key: key.to_owned(),
             value: value.to_owned(),
-        };
-        check("the flags", &setting)?;
-        self.flags.push(setting);
+        });
         Ok(())
     }
 
@@ -125,6 +124,11 @@ impl Overrides {
     pub fn make_command(&mut self, task: Option<TaskName>) {
         let command = self.command.get_or_insert_default();
         command.task = task.or(command.task.take());
+    }
+
+    /// The task that a program becomes, where anything says which.
+    pub fn command_task(&self) -> Option<&TaskName> {
+        self.command.as_ref()?.task.as_ref()
     }
 
     /// What the operator says of a module that is a program.

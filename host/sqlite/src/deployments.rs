@@ -1,6 +1,7 @@
 //! Rows of deployments: a manifest in its signed bytes, and beside it what the store itself says of a version.
 //!
-//! A row that is damaged is listed as damaged: it must not hide the others.
+//! A row that is damaged is listed as damaged, or left out where not even its name can be read: it must not hide the
+//! others.
 
 use bytes::Bytes;
 use rusqlite::{Connection, Row};
@@ -86,7 +87,17 @@ fn list(connection: &Connection, sql: &str, namespace: i64) -> Stepped<Vec<Deplo
     let mut rows = statement.query([namespace])?;
     let mut deployments = Vec::new();
     while let Some(row) = rows.next()? {
-        deployments.push(read(row)?);
+        match read(row) {
+            Ok(deployment) => deployments.push(deployment),
+            Err(problem) => {
+                let version: Option<i64> = row.get(1).ok();
+                tracing::error!(
+                    version,
+                    ?problem,
+                    "a deployment cannot be read, and is left out"
+                );
+            }
+        }
     }
     Ok(deployments)
 }
@@ -99,15 +110,17 @@ fn read(row: &Row<'_>) -> Stepped<Deployment> {
     let manifest = Bytes::copy_from_slice(blob(9)?.unwrap_or_default());
     let (signature, is_signature) = decoded(blob(10)?);
     let (own, is_index) = decoded::<Vec<TaskName>>(blob(8)?);
-    let damage = match (is_signature, is_index) {
-        (true, true) => None,
-        (false, _) => Some("its signature cannot be decoded"),
-        (true, false) => Some("the list of its tasks cannot be decoded"),
+    let digest: Option<[u8; 32]> = row.get(2).ok();
+    let damage = match (is_signature, is_index, digest) {
+        (true, true, Some(_)) => None,
+        (false, _, _) => Some("its signature cannot be decoded"),
+        (true, false, _) => Some("the list of its tasks cannot be decoded"),
+        (true, true, None) => Some("its digest cannot be decoded"),
     };
     let deployment = Deployment {
         name: rows::name(row, 0, |text| DeploymentName::new(text))?,
         version: row.get(1)?,
-        digest: Digest::from_bytes(row.get(2)?),
+        digest: Digest::from_bytes(digest.unwrap_or_default()),
         size_bytes: row.get::<_, i64>(3)?.cast_unsigned(),
         deployed_at: time(row.get(4)?),
         activated_at: row.get::<_, Option<i64>>(5)?.map(time),
@@ -132,21 +145,34 @@ fn decoded<T: serde::de::DeserializeOwned>(blob: Option<&[u8]>) -> (Option<T>, b
     (decoded.and_then(Result::ok), is_read)
 }
 
-/// Gives versions of the first layout, which kept their tasks with the policies, a manifest: unsigned, as they were.
+/// Gives versions of the first layout, which kept their tasks with the policies, a manifest: unsigned, as they were. One
+/// that cannot be read gets none, and is damaged from then on.
 pub(crate) fn write_manifests(connection: &Connection) -> Stepped<()> {
-    const ALL: &str = "SELECT rowid, name, digest, tasks FROM deployments";
+    const ALL: &str = "SELECT name, digest, tasks, rowid FROM deployments";
     const SET: &str = "UPDATE deployments SET manifest = ?2, tasks = ?3 WHERE rowid = ?1";
     let mut statement = connection.prepare(ALL)?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
-        let number: i64 = row.get(0)?;
-        let name = rows::name(row, 1, |text| DeploymentName::new(text))?;
-        let blob = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
-        let tasks: Vec<DeployedTask> = rows::decode("the tasks of a deployment", blob)?;
-        let own: Vec<TaskName> = tasks.iter().map(|task| task.name.clone()).collect();
-        let digest = Digest::from_bytes(row.get(2)?);
-        let manifest = Manifest::new(name, digest, tasks, Grants::default()).seal(None);
-        connection.execute(SET, (number, &manifest.manifest[..], rows::encode(&own)?))?;
+        let number: i64 = row.get(3)?;
+        match manifest(row) {
+            Ok((manifest, own)) => {
+                connection.execute(SET, (number, &manifest.manifest[..], own))?;
+            }
+            Err(problem) => {
+                tracing::error!(?problem, "a deployment of an older format cannot be read");
+            }
+        }
     }
     Ok(())
+}
+
+/// What the first layout says of a version, as a manifest and the list of its tasks.
+fn manifest(row: &Row<'_>) -> Stepped<(Sealed, Vec<u8>)> {
+    let name = rows::name(row, 0, |text| DeploymentName::new(text))?;
+    let digest = Digest::from_bytes(row.get(1)?);
+    let blob = row.get_ref(2)?.as_blob().map_err(rusqlite::Error::from)?;
+    let tasks: Vec<DeployedTask> = rows::decode("the tasks of a deployment", blob)?;
+    let own: Vec<TaskName> = tasks.iter().map(|task| task.name.clone()).collect();
+    let sealed = Manifest::new(name, digest, tasks, Grants::default()).seal(None);
+    Ok((sealed, rows::encode(&own)?))
 }

@@ -1,6 +1,6 @@
 //! Counts, pauses, look-ups and cancellations (B11, W7).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row};
@@ -77,6 +77,17 @@ impl Queues for Store {
             let params = (namespace, queue.as_str(), count(limit), now);
             let ids = statement.query_map(params, |row| rows::id(row, 0))?;
             Ok(ids.collect::<rusqlite::Result<_>>()?)
+        })
+        .await
+    }
+
+    async fn count_waiting(
+        &self,
+        tasks: &BTreeSet<TaskName>,
+    ) -> Result<BTreeMap<TaskName, u64>, StoreError> {
+        let (namespace, now, tasks) = (self.shared.namespace, self.now(), tasks.clone());
+        self.list_rows("count waiting envelopes", move |connection| {
+            count_waiting(connection, (namespace, now), &tasks)
         })
         .await
     }
@@ -170,6 +181,33 @@ fn cancel(
             Ok(Cancelling::Cancelled)
         }
     }
+}
+
+/// Everything that waits is looked at once, whichever tasks are asked for: no index has their names.
+fn count_waiting(
+    connection: &Connection,
+    (namespace, now): (i64, Timestamp),
+    tasks: &BTreeSet<TaskName>,
+) -> Stepped<BTreeMap<TaskName, u64>> {
+    const COUNTS: &str = "SELECT task, count(*) FROM (
+            SELECT e.task FROM lanes l
+                CROSS JOIN envelopes e INDEXED BY envelopes_ready ON e.lane = l.lane AND e.place = 0
+            WHERE l.namespace = ?1
+            UNION ALL SELECT e.task FROM envelopes e INDEXED BY envelopes_held
+            WHERE e.place = 2 AND e.namespace = ?1
+            UNION ALL SELECT e.task FROM envelopes e INDEXED BY envelopes_leased
+            WHERE e.place = 1 AND e.namespace = ?1 AND e.until <= ?2
+        ) GROUP BY task";
+    let mut statement = connection.prepare_cached(COUNTS)?;
+    let mut rows = statement.query((namespace, millis(now)))?;
+    let mut counts = BTreeMap::new();
+    while let Some(row) = rows.next()? {
+        let name = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+        if let Some(task) = tasks.iter().find(|task| task.as_str() == name) {
+            counts.insert(task.clone(), row.get::<_, i64>(1)?.cast_unsigned());
+        }
+    }
+    Ok(counts)
 }
 
 /// Every queue that holds something or is paused.

@@ -21,7 +21,7 @@ macro_rules! shares_by {
             "SELECT nullif(",
             $column,
             ", ''), sum(succeeded), sum(failed), sum(snoozed), sum(cancelled), sum(expired),
-                sum(interrupted), sum(cpu_us), sum(wall_us), sum(memory_byte_ms),
+                sum(interrupted), sum(cpu_us), sum(wall_us), total(memory_byte_ms),
                 max(peak_memory_bytes), sum(fuel), sum(host_calls), sum(bytes_out)
             FROM usage WHERE hour >= ?1 AND namespace = ?2 AND (?3 IS NULL OR task = ?3)
                 AND (?4 IS NULL OR queue = ?4) AND (?5 IS NULL OR tenant = ?5)
@@ -69,7 +69,8 @@ fn share(row: &Row<'_>) -> rusqlite::Result<UsageShare> {
         interrupted: number(6)?,
         cpu: time(7)?,
         wall: time(8)?,
-        memory_byte_millis: number(9)?,
+        // Bytes times time leave SQLite's whole numbers within a month: their total is a floating-point number.
+        memory_byte_millis: row.get::<_, f64>(9)? as u128,
         peak_memory_bytes: number(10)?,
         fuel: number(11)?,
         host_calls: number(12)?,
@@ -141,7 +142,7 @@ fn run(step: &Step<'_>, sql: &str, key: &UsageKey, sums: &UsageSums) -> Stepped<
         number(sums.interrupted),
         micros(sums.cpu),
         micros(sums.wall),
-        number(sums.memory_byte_millis),
+        i64::try_from(sums.memory_byte_millis).unwrap_or(i64::MAX),
         number(sums.peak_memory_bytes),
         number(sums.fuel),
         number(sums.host_calls),
@@ -165,7 +166,7 @@ pub(crate) fn sweep(step: &Step<'_>, limit: usize) -> Stepped<usize> {
     step.execute(EXPIRED, (millis(first_kept), count(limit)))
 }
 
-/// Far from where the sum of many would leave SQLite's whole numbers.
+/// What no attempts come to that are measured: a thousand sums as large stay within SQLite's whole numbers.
 fn number(count: u64) -> i64 {
     const MOST: u64 = 1 << 53;
     count.min(MOST).cast_signed()

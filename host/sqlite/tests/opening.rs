@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use stem_core::broker::Broker;
 use stem_core::clock::SystemClock;
 use stem_core::grants::Grants;
-use stem_core::module_store::ModuleStore;
+use stem_core::module_store::{Deployment, ModuleStore};
 use stem_core::names::Namespace;
 use stem_core::queues::Queues;
 use stem_core::store_error::{StoreError, StoreErrorKind};
@@ -148,15 +148,65 @@ const DEPLOYED: &str = "PRAGMA application_id = 1400137069; PRAGMA user_version 
 async fn an_older_format_is_brought_up_to_this_one() {
     let folder = folder();
     let path = folder.path().join("stem.db");
-    let older = Connection::open(&path).expect("a database");
-    for sql in [include_str!("../src/schema/v1.sql"), DEPLOYED] {
-        older.execute_batch(sql).expect("the older layout");
-    }
+    drop(older(&path));
     let namespace = Namespace::new("stem").expect("a name");
     let options = Options::new(&path, namespace, SystemClock::shared());
     let store = Store::open(options).await.expect("a store opens");
     let deployments = store.deployments().await.expect("they are listed");
     assert_eq!(deployments[0].grants, Grants::default());
+}
+
+/// The deployments of this database that are listed, and whether they are damaged.
+async fn damages(path: &Path) -> Vec<(String, bool)> {
+    let namespace = Namespace::new("stem").expect("a name");
+    let options = Options::new(path, namespace, SystemClock::shared());
+    let store = Store::open(options).await.expect("a store opens");
+    let listed = store.deployments().await.expect("they are listed");
+    let seen = |one: &Deployment| (one.name.to_string(), one.damage.is_some());
+    listed.iter().map(seen).collect()
+}
+
+/// A database of format 1 with one deployment, `texts`.
+fn older(path: &Path) -> Connection {
+    let older = Connection::open(path).expect("a database");
+    for sql in [include_str!("../src/schema/v1.sql"), DEPLOYED] {
+        older.execute_batch(sql).expect("the older layout");
+    }
+    older
+}
+
+/// A deployment whose tasks nobody can read.
+const UNREADABLE: &str =
+    "INSERT INTO deployments VALUES (1, 'broken', 1, zeroblob(32), 1, 0, 1, x'c1');";
+
+/// M3: what cannot be read stands in nobody's way.
+#[tokio::test]
+async fn a_damaged_deployment_of_an_older_format_is_brought_up_as_damaged() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let older = older(&path).execute_batch(UNREADABLE);
+    older.expect("the older layout");
+    let expected = [("broken".to_owned(), true), ("texts".to_owned(), false)];
+    assert_eq!(damages(&path).await, expected);
+}
+
+/// Of one the digest is damaged; of the other nothing can be shown, since it is the name.
+const DAMAGE: &str = "INSERT INTO deployments
+    SELECT namespace, 'short', 1, x'00', 1, 0, 1, tasks, manifest, NULL, 0, NULL FROM deployments;
+    INSERT INTO deployments
+    SELECT namespace, 'no name', 1, digest, 1, 0, 1, tasks, manifest, NULL, 0, NULL
+        FROM deployments WHERE name = 'texts';";
+
+/// M2: a row that was damaged hides no other.
+#[tokio::test]
+async fn a_damaged_deployment_does_not_hide_the_others() {
+    let folder = folder();
+    let path = folder.path().join("stem.db");
+    let file = older(&path);
+    assert_eq!(damages(&path).await.len(), 1);
+    file.execute_batch(DAMAGE).expect("two damaged rows");
+    let expected = [("short".to_owned(), true), ("texts".to_owned(), false)];
+    assert_eq!(damages(&path).await, expected);
 }
 
 #[tokio::test]

@@ -94,7 +94,7 @@ impl Workbench {
         let candidate = Candidate {
             name: None,
             module: module_file::read(file)?,
-            policy: module_file::policy(file, None, [])?,
+            policy: module_file::policy(file, None, ("deploy", []))?,
             file: file.to_owned(),
             // Whoever develops a task renames and drops others: nothing is to stand in the way.
             is_forced: true,

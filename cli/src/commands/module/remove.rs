@@ -2,20 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use stem_core::module_store::Deployment;
 use stem_core::names::TaskName;
 use stem_core::stores::Stores;
 
-use super::title;
+use super::{RemoveArgs, title};
 use crate::deployed;
 use crate::output::Output;
-use crate::terminal::Consent;
 
 /// Removes these versions.
 pub async fn run(
+    args: &RemoveArgs,
     found: &[&Deployment],
-    consent: Consent,
     stores: &Stores,
     output: &Output,
 ) -> Result<()> {
@@ -25,6 +24,11 @@ pub async fn run(
         .filter(|one| one.is_active)
         .flat_map(|one| one.tasks.iter().map(|task| task.name.clone()))
         .collect();
+    let consent = args.consent;
+    if !args.force {
+        let attempted = format!("remove `{}`", args.module);
+        deployed::check_dropped(&lost, stores, &attempted).await?;
+    }
     let waiting = deployed::waiting_for(stores, &lost).await?;
     if !waiting.is_empty() {
         let listed = deployed::listed(&waiting);
@@ -41,10 +45,11 @@ pub async fn run(
     let mut removed = 0;
     if !consent.dry_run {
         consent.obtain(&format!("remove {deed}"))?;
-        for one in found {
-            removed += usize::from(stores.modules.remove(&one.name, one.version).await?);
-        }
-        deployed::tell_workers(stores).await?;
+        let all = remove(found, stores).await;
+        // Also where it stopped midway: what went before is gone.
+        let told = deployed::tell_workers(stores).await;
+        removed = all?;
+        told?;
     }
     if output.is_json {
         return output.json(&serde_json::json!({
@@ -57,4 +62,14 @@ pub async fn run(
         false => "removed",
     };
     output.line(format!("{verb} {deed}"))
+}
+
+/// Removes one after the other, and says how many were there.
+async fn remove(found: &[&Deployment], stores: &Stores) -> Result<usize> {
+    let mut removed = 0;
+    for one in found {
+        let is_removed = stores.modules.remove(&one.name, one.version).await;
+        removed += usize::from(is_removed.with_context(|| format!("remove {}", title(one)))?);
+    }
+    Ok(removed)
 }

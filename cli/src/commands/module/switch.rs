@@ -1,8 +1,11 @@
 //! `module rollback` and `module promote`: which version is active, and what becomes of a canary (M3).
 
+use std::collections::BTreeSet;
+
 use anyhow::Result;
 use serde_json::json;
 use stem_core::module_store::{Activated, Deployment};
+use stem_core::names::{DeploymentName, TaskName};
 use stem_core::stores::Stores;
 
 use super::{DeploymentView, title};
@@ -47,6 +50,8 @@ struct Change<'a> {
     target: Option<&'a Deployment>,
     active: Option<&'a Deployment>,
     canary: Option<&'a Deployment>,
+    /// Everything that is deployed.
+    deployments: &'a [Deployment],
     is_forced: bool,
 }
 
@@ -58,9 +63,9 @@ pub async fn rollback(
     invocation: &Invocation,
 ) -> Result<()> {
     let attempted = format!("roll back `{}`", args.module);
-    let found = deployed::select(deployments, &args.module, "roll back")?;
+    let found = of_one_name(deployments, &args.module, "roll back")?;
     let (active, canary) = roles(deployments, found[0]);
-    let target = match chosen(args, &found)? {
+    let target = match chosen(args, &found, deployments)? {
         Some(version) if version.is_active && canary.is_none() => {
             let problem = format!("{} is active already", title(version));
             return Err(Failure::refused(attempted, problem).into());
@@ -74,6 +79,7 @@ pub async fn rollback(
         target,
         active,
         canary,
+        deployments,
         is_forced: args.force,
     };
     change.check(stores, invocation).await?;
@@ -92,7 +98,7 @@ pub async fn promote(
     invocation: &Invocation,
 ) -> Result<()> {
     let attempted = format!("promote `{}`", args.module);
-    let found = deployed::select(deployments, &args.module, "promote")?;
+    let found = of_one_name(deployments, &args.module, "promote")?;
     let canary = found.iter().copied().find(|one| one.canary.is_some());
     let target = canary.ok_or_else(|| {
         Failure::refused(&attempted, "no canary runs").hint(
@@ -104,6 +110,7 @@ pub async fn promote(
         target: Some(target),
         active: roles(deployments, target).0,
         canary: None,
+        deployments,
         is_forced: args.force,
     };
     change.check(stores, invocation).await?;
@@ -123,15 +130,35 @@ fn roles<'a>(
     (own.find(|one| one.is_active), canary)
 }
 
+/// The versions that are meant; which deployment is changed is never a guess.
+fn of_one_name<'a>(
+    deployments: &'a [Deployment],
+    module: &str,
+    verb: &str,
+) -> Result<Vec<&'a Deployment>> {
+    let found = deployed::select(deployments, module, verb)?;
+    let names: BTreeSet<&str> = found.iter().map(|one| one.name.as_str()).collect();
+    if names.len() > 1 {
+        let names = names.into_iter().collect::<Vec<_>>().join(", ");
+        let problem = format!("this module is deployed under several names: {names}");
+        return Err(Failure::usage(format!("{verb} `{module}`"), problem)
+            .hint("write NAME or NAME@VERSION")
+            .into());
+    }
+    Ok(found)
+}
+
 /// The version that somebody has named, if so.
-fn chosen<'a>(args: &RollbackArgs, found: &[&'a Deployment]) -> Result<Option<&'a Deployment>> {
+fn chosen<'a>(
+    args: &RollbackArgs,
+    found: &[&'a Deployment],
+    deployments: &'a [Deployment],
+) -> Result<Option<&'a Deployment>> {
     let is_name = found[0].name.as_str() == args.module;
     match args.to {
         Some(version) => {
             let wanted = format!("{}@{version}", found[0].name);
-            let kept: Vec<Deployment> = found.iter().map(|one| (*one).clone()).collect();
-            deployed::select(&kept, &wanted, "roll back to")?;
-            Ok(found.iter().copied().find(|one| one.version == version))
+            Ok(Some(deployed::one(deployments, &wanted, "roll back to")?))
         }
         None if is_name => Ok(None),
         None => Ok(Some(found[0])),
@@ -151,7 +178,7 @@ fn nothing_before(attempted: &str) -> Failure {
 }
 
 impl Change<'_> {
-    /// Refuses what workers would refuse, and what would turn waiting envelopes into dead letters.
+    /// Refuses what workers would refuse, what belongs to another deployment, and what would turn waiting envelopes into dead letters.
     async fn check(&self, stores: &Stores, invocation: &Invocation) -> Result<()> {
         let Some(target) = self.target else {
             return Ok(());
@@ -161,7 +188,11 @@ impl Change<'_> {
         if self.is_forced {
             return Ok(());
         }
-        let dropped = deployed::dropped(self.active, &target.task_names());
+        let tasks = target.task_names();
+        if let Some((task, owner)) = deployed::taken(self.deployments, &target.name, &tasks) {
+            return Err(self.taken(task, owner));
+        }
+        let dropped = deployed::dropped(self.active, &tasks);
         deployed::check_dropped(&dropped, stores, &self.attempted).await
     }
 
@@ -184,17 +215,19 @@ impl Change<'_> {
     fn check_made(&self, made: Activated) -> Result<()> {
         match made {
             Activated::Done(_) => Ok(()),
-            Activated::TaskTaken { task, owner } => {
-                let problem = format!("the task `{task}` belongs to the deployment `{owner}` now");
-                Err(Failure::refused(&self.attempted, problem)
-                    .hint("--force takes it over")
-                    .into())
-            }
+            Activated::TaskTaken { task, owner } => Err(self.taken(&task, &owner)),
             Activated::NotKept | Activated::NothingActive => {
                 let problem = "the version was removed meanwhile";
                 Err(Failure::not_found(&self.attempted, problem).into())
             }
         }
+    }
+
+    fn taken(&self, task: &TaskName, owner: &DeploymentName) -> anyhow::Error {
+        let problem = format!("the task `{task}` belongs to the deployment `{owner}` now");
+        Failure::refused(&self.attempted, problem)
+            .hint("--force takes it over")
+            .into()
     }
 
     /// Completes "really …?".

@@ -8,7 +8,7 @@ use stem_core::queues::{CancelMode, Cancelling, EnvelopeStatus, Place, QueueStat
 use stem_core::state::EndState;
 
 use super::{ANSWERS, Process};
-use crate::builders::{DEFAULT_QUEUE, queue_name};
+use crate::builders::{DEFAULT_QUEUE, queue_name, task_name};
 
 impl Process {
     /// What the broker holds of one envelope.
@@ -59,6 +59,16 @@ impl Process {
         let queue = queue_name(DEFAULT_QUEUE);
         let waiting = self.stores.queues.waiting(&queue, limit).await;
         waiting.expect(ANSWERS)
+    }
+
+    /// How many envelopes wait for each of these tasks, by name.
+    pub async fn count_waiting(&self, tasks: &[&str]) -> Vec<(String, u64)> {
+        let tasks = tasks.iter().map(|task| task_name(task)).collect();
+        let counts = self.stores.queues.count_waiting(&tasks).await;
+        let counts = counts.expect(ANSWERS).into_iter();
+        counts
+            .map(|(task, count)| (task.to_string(), count))
+            .collect()
     }
 }
 

@@ -162,6 +162,8 @@ macro_rules! each_promise {
                 an_envelope_whose_worker_was_lost_is_queued,
                 what_waits_in_a_queue_is_listed,
                 what_waits_is_listed_in_chunks,
+                what_waits_is_counted_by_task_in_all_queues,
+                what_runs_or_is_dead_waits_for_nothing,
             }
             cancelling {
                 what_waits_is_cancelled_and_its_end_recorded,
@@ -294,6 +296,7 @@ macro_rules! each_promise {
                 a_settled_attempt_is_summed,
                 an_attempt_of_a_lost_delivery_is_not_summed,
                 an_attempt_is_summed_once,
+                sums_are_never_too_large,
                 sums_outlive_records,
                 usage_is_counted_from_the_beginning_of_an_hour: MovableClock,
                 tenants_beyond_the_bound_are_summed_together: MovableClock,

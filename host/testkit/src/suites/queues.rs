@@ -7,7 +7,7 @@ use stem_core::queues::{CancelMode, Place, QueueStatus};
 use stem_core::state::{EndState, State};
 
 use crate::builders::{
-    DEFAULT_QUEUE, delayed, publication, publications, queue_name, queued_in, urgent,
+    DEFAULT_QUEUE, delayed, publication, publications, queue_name, queued_in, task_name, urgent,
 };
 use crate::fixture::Fixture;
 use crate::process::{LONG, Process};
@@ -223,4 +223,38 @@ pub async fn what_waits_is_listed_in_chunks(fixture: &dyn Fixture) {
         assert_eq!(cancelled.expect("the store answers").len(), left);
     }
     assert_eq!(here.queues().await, []);
+}
+
+/// One for this task.
+fn of_task(task: &str, publication: Publication) -> Publication {
+    Publication {
+        task: task_name(task),
+        ..publication
+    }
+}
+
+/// M3: those of other tasks are not asked for, and a task that none waits for is left out.
+pub async fn what_waits_is_counted_by_task_in_all_queues(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.add(&of_task("a", publication())).await;
+    here.settle_next(Settlement::Retry(LONG)).await;
+    let of_a = [publication(), delayed(LONG), queued_in("other")];
+    here.add_all(&of_a.map(|one| of_task("a", one))).await;
+    let others = ["b", "c"].map(|task| of_task(task, publication()));
+    here.add_all(&others).await;
+    let counts = there.count_waiting(&["a", "b", "d"]).await;
+    assert_eq!(counts, [("a".to_owned(), 4), ("b".to_owned(), 1)]);
+    assert_eq!(there.count_waiting(&[]).await, []);
+}
+
+/// M3: what its worker has lost waits again.
+pub async fn what_runs_or_is_dead_waits_for_nothing(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.bury(&of_task("a", publication())).await;
+    here.add(&of_task("a", publication())).await;
+    here.claim_one().await;
+    assert_eq!(there.count_waiting(&["a"]).await, []);
+    here.add(&of_task("a", publication())).await;
+    here.lose_one(fixture).await;
+    assert_eq!(there.count_waiting(&["a"]).await, [("a".to_owned(), 1)]);
 }

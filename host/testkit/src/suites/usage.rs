@@ -164,6 +164,22 @@ pub async fn an_attempt_of_a_lost_delivery_is_not_summed(fixture: &dyn Fixture) 
     assert_eq!(attempts(&here).await, 1);
 }
 
+/// S8: bytes times time of a month is more than 63 bits hold, in one hour's sum and over all of them.
+pub async fn sums_are_never_too_large(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    for queue in ["q", "q", "q", "r"] {
+        let mut report = used(1, ["a", queue, ""]);
+        if let Some(attempt) = &mut report.attempt {
+            attempt.usage.peak_memory_bytes = 1 << 42;
+            attempt.usage.wall = Duration::from_millis(1 << 20);
+        }
+        assert_eq!(here.report(&report).await, Reported::Written);
+    }
+    let sums = there.usage(&all(UsageBy::Task)).await[0].sums;
+    assert_eq!(sums.memory_byte_millis, 4 << 62);
+    assert_eq!(sums.peak_memory_bytes, 1 << 42);
+}
+
 /// S8, R2: a report that is repeated after a crash counts once.
 pub async fn an_attempt_is_summed_once(fixture: &dyn Fixture) {
     let here = Process::here(fixture).await;
