@@ -216,7 +216,7 @@ fn what_destroys_asks_first_and_without_a_terminal_wants_a_flag() {
     host.ok(&["enqueue", "word-count", "--payload", r#"{"text":"a"}"#]);
     for arguments in [
         &["queue", "purge", "default"][..],
-        &["module", "remove", "word_count"],
+        &["module", "remove", "word_count", "--force"],
     ] {
         let answer = host.run(arguments);
         answer.assert(2, "no terminal to ask on");
