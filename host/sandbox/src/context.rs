@@ -42,6 +42,8 @@ pub(crate) struct Guest {
     pub(crate) outbound: Option<Box<Outbound>>,
     pub(crate) resources: ResourceTable,
     pub(crate) enqueueing: Budget,
+    /// A store has failed a call to a bucket, and the host's log has it.
+    pub(crate) has_failed_buckets: bool,
     /// Made at its first use: seeding its generators would be a good part of what a small task costs.
     wasi: Option<WasiCtx>,
 }
@@ -74,6 +76,7 @@ impl Guest {
             outbound: None,
             resources,
             enqueueing: ties.enqueueing,
+            has_failed_buckets: false,
             wasi: None,
         }
     }

@@ -74,9 +74,14 @@ async fn run(program: &Arc<dyn Program>, payload: &str, buckets: &Buckets) -> Ex
 
 /// One attempt of a module with these grants, where `key` has a value already.
 fn ran(module: &Hostile, policy: &str) -> Execution {
+    ran_where(module, policy, "a value")
+}
+
+/// The same where it has this value.
+fn ran_where(module: &Hostile, policy: &str, value: &'static str) -> Execution {
     block_on(async {
         let buckets = buckets();
-        put(&buckets, "a value").await;
+        put(&buckets, value).await;
         let program = program(&module.component(), policy).await;
         run(&program, "{}", &buckets).await
     })
@@ -142,6 +147,16 @@ fn a_counter_counts_in_every_version() {
     for version in BOTH {
         assert_eq!(told(version, count, GRANTED), "42", "{version}");
     }
+}
+
+/// S2: what is written is not told to have failed, or its task would count again.
+#[test]
+fn a_counter_below_zero_is_shown_as_zero_where_it_has_no_sign() {
+    let count = "(call $increment (call $opened) (i32.const 6200) (i32.const 3) (i64.const 2) (i32.const 5000))
+        (if (i32.load8_u (i32.const 5000)) (then (unreachable)))
+        (if (i64.ne (i64.load (i32.const 5008)) (i64.const 0)) (then (unreachable)))";
+    let module = with_buckets(DRAFT, &format!("{count} {GET}"));
+    assert_eq!(result(&ran_where(&module, GRANTED, "-5")), "-3");
 }
 
 /// S2: a swap that came too late gives a handle that has seen the newer value.

@@ -33,6 +33,7 @@ impl store::Host for Guest {
         match denial {
             Denial::NotGranted => Ok(store::Error::AccessDenied),
             Denial::Other(why) => Ok(store::Error::Other(why)),
+            Denial::Store(error) => Ok(store::Error::Other(self.told(&error).to_owned())),
             Denial::End(error) => Err(error),
         }
     }

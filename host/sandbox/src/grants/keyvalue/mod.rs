@@ -53,6 +53,8 @@ pub struct Cas {
 pub enum Denial {
     /// The bucket is not granted.
     NotGranted,
+    /// The store could not do it.
+    Store(StoreError),
     /// Anything else that the guest is told.
     Other(String),
     /// What ends the guest.
@@ -75,24 +77,26 @@ impl From<KeyValueError> for Denial {
     fn from(error: KeyValueError) -> Self {
         match error {
             KeyValueError::Refused(refusal) => refusal.into(),
-            KeyValueError::Store(error) => Self::Other(told(&error).to_owned()),
+            KeyValueError::Store(error) => Self::Store(error),
         }
     }
 }
 
-/// What the guest is told: where the store lies, and what it says, is the operator's business.
-fn told(error: &StoreError) -> &'static str {
-    tracing::warn!(%error, "a call to a bucket failed");
-    if error.kind() == StoreErrorKind::Full {
-        "the store is full: try again later"
-    } else if error.is_transient() {
-        "the store cannot be reached: try again later"
-    } else {
-        "the store refused it"
-    }
-}
-
 impl Guest {
+    /// What the guest is told: where the store lies, and what it says, is the operator's business, once an attempt.
+    fn told(&mut self, error: &StoreError) -> &'static str {
+        if !std::mem::replace(&mut self.has_failed_buckets, true) {
+            tracing::warn!(%error, "a call to a bucket failed; this attempt's next ones are not logged");
+        }
+        if error.kind() == StoreErrorKind::Full {
+            "the store is full: try again later"
+        } else if error.is_transient() {
+            "the store cannot be reached: try again later"
+        } else {
+            "the store refused it"
+        }
+    }
+
     fn open_bucket(&mut self, name: &str) -> Result<Resource<Bucket>, Denial> {
         let grants = &self.granted.grants;
         let bucket = grants.bucket(name).zip(self.context.buckets());
