@@ -224,7 +224,7 @@ fn over_cpu_time(limits: &Limits, watch: &Watch) -> Failure {
     let limit = limits.cpu_time.unwrap_or_default();
     let shown = format_duration(limit);
     let message = format!("the task used more processor time than its limit of {shown}");
-    let (allowed, used) = (in_millis(limit), in_millis(watch.cpu().spent()));
+    let (allowed, used) = (in_millis(limit), in_millis(watch.cpu_spent()));
     over(Limit::CpuTime, allowed, used, message)
 }
 

@@ -87,8 +87,9 @@ impl Instance {
             (lines, dropped, log.last_error_line())
         };
         drop(self.store);
+        self.watch.cpu().pause();
         let usage = Usage {
-            cpu: self.watch.cpu().pause(),
+            cpu: self.watch.cpu_spent(),
             wall: self.watch.elapsed(),
             peak_memory_bytes,
             fuel,

@@ -13,6 +13,13 @@ fn thread_time() -> Duration {
     Duration::try_from(time).unwrap_or_default()
 }
 
+/// Does this, and says what this thread has spent on it.
+pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let before = thread_time();
+    let done = work();
+    (done, thread_time().saturating_sub(before))
+}
+
 /// Adds up processor time between the waits of one attempt, on whichever threads it runs.
 ///
 /// The clock is a system call, so it is read only where work begins and where it stops: twice for an attempt that never
@@ -45,11 +52,10 @@ impl CpuMeter {
         self.spent + running.unwrap_or_default()
     }
 
-    /// The attempt waits, or has ended; gives everything so far.
-    pub(crate) fn pause(&mut self) -> Duration {
+    /// The attempt waits, or has ended.
+    pub(crate) fn pause(&mut self) {
         self.spent = self.spent();
         self.running_since = None;
-        self.spent
     }
 }
 

@@ -1,5 +1,6 @@
 //! When an attempt is asked to stop, and when it is ended: its time limits and its stop signal, read together.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use stem_core::clock::Clock;
 use stem_core::executor::{Stop, StopReason, StopSignal};
 use stem_core::policy::Limits;
 
-use crate::usage::CpuMeter;
+use crate::usage::{CpuMeter, timed};
 
 /// Watches over one attempt from its start.
 pub(crate) struct Watch {
@@ -17,6 +18,8 @@ pub(crate) struct Watch {
     hard: Duration,
     cpu_limit: Option<Duration>,
     cpu: Mutex<CpuMeter>,
+    /// Nanoseconds of a processor that were spent for the attempt while it waits, on whichever threads.
+    aside: AtomicU64,
     stop: StopSignal,
 }
 
@@ -53,6 +56,7 @@ impl Watch {
             hard: limits.hard_time,
             cpu_limit: limits.cpu_time,
             cpu: Mutex::new(CpuMeter::start()),
+            aside: AtomicU64::new(0),
             stop,
         })
     }
@@ -65,6 +69,19 @@ impl Watch {
     /// The processor time of the attempt: to be asked by the thread that it runs on.
     pub(crate) fn cpu(&self) -> MutexGuard<'_, CpuMeter> {
         self.cpu.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Does this for the attempt, where the attempt itself does not run.
+    pub(crate) fn aside<T>(&self, work: impl FnOnce() -> T) -> T {
+        let (done, spent) = timed(work);
+        let spent = u64::try_from(spent.as_nanos()).unwrap_or(u64::MAX);
+        self.aside.fetch_add(spent, Ordering::Relaxed);
+        done
+    }
+
+    /// All processor time so far, what is done aside included: to be asked by the thread that it runs on.
+    pub(crate) fn cpu_spent(&self) -> Duration {
+        self.cpu().spent() + Duration::from_nanos(self.aside.load(Ordering::Relaxed))
     }
 
     /// Time after the start at which the task is asked to stop.
@@ -98,7 +115,7 @@ impl Watch {
         }
         let is_spent = self
             .cpu_limit
-            .is_some_and(|limit| self.cpu().spent() >= limit);
+            .is_some_and(|limit| self.cpu_spent() >= limit);
         is_spent.then_some(Ended::CpuTime)
     }
 

@@ -2,19 +2,27 @@
 
 mod common;
 
+use std::net::TcpListener;
 use std::time::Duration;
 
 use common::net::{deployed, done, granted, lines, sandbox};
 use common::server::{Seen, Server};
+use common::tls::TlsServer;
 use common::{Attempt, block_on, crossed, result};
+use futures::future::join_all;
 use serde_json::{Value, json};
 use stem_core::executor::Execution;
 use stem_core::outcome::Limit;
 
 /// Runs a deed with this server granted.
 fn run(server: &Server, deed: &Value) -> (Value, Execution) {
+    run_with(&server.url(""), deed)
+}
+
+/// Runs a deed with this origin granted.
+fn run_with(origin: &str, deed: &Value) -> (Value, Execution) {
     block_on(async {
-        let grants = format!("http = [\"{}\"]", server.url(""));
+        let grants = format!("http = [\"{origin}\"]");
         done(&granted(&sandbox(), &grants).await, deed).await
     })
 }
@@ -53,6 +61,38 @@ fn a_server_that_says_nothing_or_little_holds_nobody_beyond_the_hard_limit() {
     for path in ["/silent", "/slow", "/drip"] {
         run_over_time(&server, path);
     }
+}
+
+/// S6: the task's own patience.
+#[test]
+fn an_answer_that_does_not_begin_or_go_on_in_time_is_an_error() {
+    let server = Server::start();
+    let waits = json!({"first_byte": 300, "between_bytes": 300});
+    let get = |path: &str| json!({"do": "get", "url": server.url(path), "patience": waits});
+    let (said, _) = run(&server, &get("/silent"));
+    assert_eq!(said["error"], "ConnectionReadTimeout");
+    let (said, _) = run(&server, &get("/slow"));
+    let error = said["body"]["Err"].as_str().expect("an error");
+    assert_eq!(error, "after 3 bytes: connection read timeout");
+}
+
+/// S6: a server that takes connections, and says nothing.
+#[test]
+fn a_connection_that_does_not_come_about_in_time_is_an_error() {
+    let silent = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+    let url = format!("https://{}", silent.local_addr().expect("it has one"));
+    let deed = json!({"do": "get", "url": url, "patience": {"connect": 300}});
+    let (said, execution) = run_with(&url, &deed);
+    assert_eq!(said["error"], "ConnectionTimeout", "{execution:?}");
+}
+
+/// S6
+#[test]
+fn a_server_whose_certificate_nobody_vouches_for_is_not_talked_to() {
+    let server = TlsServer::start();
+    let deed = json!({"do": "get", "url": server.url()});
+    let (said, _) = run_with(&server.url(), &deed);
+    assert_eq!(said["error"], "TlsCertificateError");
 }
 
 // === bytes ===
@@ -132,6 +172,18 @@ fn what_a_guest_never_sends_takes_little_of_the_host() {
     }
 }
 
+/// S6, S3: what the host keeps of a request that is never sent, granted or not; some 34 MiB in all.
+#[test]
+fn no_part_of_a_request_is_longer_than_servers_take() {
+    let longest =
+        json!({"method": 32, "scheme": 64, "authority": 300, "path": 8_192, "requests": 4_000});
+    for grants in ["http = [\"https://a.example\"]", "stubs = [\"wasi:http\"]"] {
+        let deed = json!({"do": "parts"});
+        let (said, _) = block_on(async { done(&granted(&sandbox(), grants).await, &deed).await });
+        assert_eq!(said, longest, "{grants}");
+    }
+}
+
 /// S6, S3
 #[test]
 fn headers_of_a_guest_over_the_limit_end_it() {
@@ -171,6 +223,55 @@ fn answers_that_are_never_read_keep_the_others_from_their_turn() {
         lines(&execution).contains("16 requests of the attempt"),
         "{execution:?}"
     );
+}
+
+/// S6, S3: whatever becomes of them.
+#[test]
+fn requests_of_an_attempt_end_at_their_limit() {
+    let server = Server::start();
+    let policy = format!(
+        "[defaults]\nhard-time-limit = \"60s\"\n[grants]\nhttp = [\"{}\"]",
+        server.url("")
+    );
+    let deed = json!({"do": "again", "url": server.url("/"), "method": "CONNECT", "count": 10_001});
+    let (said, _) = block_on(async {
+        let program = deployed(&sandbox(), "misbehave-http", &policy).await;
+        done(&program.expect("deployed"), &deed).await
+    });
+    let limited = json!({"HttpRequestMethodInvalid": 10_000, "HttpRequestDenied": 1});
+    assert_eq!(said, limited);
+}
+
+/// How often any of these attempts was told this.
+fn told(done: &[(Value, Execution)], what: &str) -> u64 {
+    done.iter()
+        .filter_map(|(said, _)| said[what].as_u64())
+        .sum()
+}
+
+/// Twelve attempts of a task that want 192 requests at once, of a server that answers none.
+fn crowd(server: &Server) -> Vec<(Value, Execution)> {
+    let patience = json!({"connect": 500, "first_byte": 3_000});
+    let url = server.url("/silent");
+    let deed = json!({"do": "many", "url": url, "count": 16, "patience": patience});
+    let grants = format!("http = [\"{}\"]", server.url(""));
+    block_on(async {
+        let program = granted(&sandbox(), &grants).await;
+        join_all((0..12).map(|_| done(&program, &deed))).await
+    })
+}
+
+/// S6, S3
+#[test]
+fn requests_without_an_answer_are_limited_for_all_attempts_of_a_task() {
+    let server = Server::start();
+    let done = crowd(&server);
+    assert_eq!(server.most_at_once(), 128);
+    let (silent, crowded) = ("ConnectionReadTimeout", "ConnectionLimitReached");
+    assert_eq!((told(&done, silent), told(&done, crowded)), (128, 64));
+    let whose = "128 requests of all of its task's attempts";
+    let is_said = |(_, execution): &(Value, Execution)| lines(execution).contains(whose);
+    assert!(done.iter().any(is_said));
 }
 
 // === a task that uses it ===

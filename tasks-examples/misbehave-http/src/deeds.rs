@@ -6,10 +6,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use wasip2::http::outgoing_handler::handle;
-use wasip2::http::types::{Fields, Method, OutgoingBody, OutgoingRequest};
+use wasip2::http::types::{Fields, Method, OutgoingBody, OutgoingRequest, Scheme};
 use wasip2::io::streams::OutputStream;
 
-use crate::wire::{answer, drain, request, said, send, send_now};
+use crate::wire::{Patience, answer, drain, request, said, send};
 
 /// What is done.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -25,6 +25,19 @@ pub enum Deed {
         /// GET, or another word.
         #[serde(default = "get")]
         method: String,
+        /// How long it waits.
+        #[serde(default)]
+        patience: Patience,
+    },
+    /// Asks many times, one after the other.
+    Again {
+        /// Where.
+        url: String,
+        /// GET, or another word.
+        #[serde(default = "get")]
+        method: String,
+        /// How often.
+        count: u32,
     },
     /// Asks once, and asks whoever it is sent to.
     Follow {
@@ -37,6 +50,9 @@ pub enum Deed {
         url: String,
         /// How often.
         count: u32,
+        /// How long each of them waits.
+        #[serde(default)]
+        patience: Patience,
     },
     /// Asks many times at once, and keeps every answer unread.
     Hoard {
@@ -66,6 +82,8 @@ pub enum Deed {
         /// How many lines of 1 KiB each of them has.
         lines: u32,
     },
+    /// Makes many requests, each part of them as long as it gets, and sends none of them.
+    Parts,
 }
 
 fn get() -> String {
@@ -80,14 +98,21 @@ impl Deed {
                 url,
                 headers,
                 method,
-            } => get_once(&url, &headers, &method),
+                patience,
+            } => get_once(&url, &headers, &method, &patience),
+            Self::Again { url, method, count } => again(&url, &method, count),
             Self::Follow { url } => follow(&url),
-            Self::Many { url, count } => many(&url, count),
+            Self::Many {
+                url,
+                count,
+                patience,
+            } => many(&url, count, &patience),
             Self::Hoard { url, count } => hoard(&url, count),
             Self::Upload { url, bytes } => outcome(upload(&url, bytes)),
             Self::CutOff { url, bytes } => cut_off(&url, bytes),
             Self::Bodies => bodies(),
             Self::Fields { lines } => fields(lines),
+            Self::Parts => parts(),
         }
     }
 }
@@ -96,11 +121,16 @@ fn outcome(done: Result<Value, String>) -> Value {
     done.unwrap_or_else(|error| json!({"error": error}))
 }
 
-fn get_once(url: &str, headers: &BTreeMap<String, String>, method: &str) -> Value {
+fn get_once(
+    url: &str,
+    headers: &BTreeMap<String, String>,
+    method: &str,
+    patience: &Patience,
+) -> Value {
     let method = Method::Other(method.to_owned());
     outcome(
         request(&method, url, headers)
-            .and_then(send)
+            .and_then(|request| send(request, patience))
             .and_then(|coming| {
                 let answer = answer(&coming)?;
                 let headers = answer.headers().entries();
@@ -116,9 +146,10 @@ fn get_once(url: &str, headers: &BTreeMap<String, String>, method: &str) -> Valu
 }
 
 fn follow(url: &str) -> Value {
-    let first = get_once(url, &BTreeMap::new(), "GET");
+    let (none, patience) = (BTreeMap::new(), Patience::default());
+    let first = get_once(url, &none, "GET", &patience);
     let place = first["headers"]["location"].as_str().unwrap_or_default();
-    let then = get_once(place, &BTreeMap::new(), "GET");
+    let then = get_once(place, &none, "GET", &patience);
     json!({"status": first["status"], "then": then})
 }
 
@@ -133,8 +164,19 @@ fn tally(happened: impl Iterator<Item = Result<String, String>>) -> Value {
     json!(counts)
 }
 
-fn many(url: &str, count: u32) -> Value {
-    let begin = || request(&Method::Get, url, &BTreeMap::new()).and_then(send);
+fn again(url: &str, method: &str, count: u32) -> Value {
+    let method = Method::Other(method.to_owned());
+    tally((0..count).map(|_| {
+        let request = request(&method, url, &BTreeMap::new())?;
+        let answer = answer(&send(request, &Patience::default())?)?;
+        drain(&answer)?;
+        Ok(answer.status().to_string())
+    }))
+}
+
+fn many(url: &str, count: u32, patience: &Patience) -> Value {
+    let request = || request(&Method::Get, url, &BTreeMap::new());
+    let begin = || request().and_then(|request| send(request, patience));
     let coming: Vec<_> = (0..count).map(|_| begin()).collect();
     tally(coming.into_iter().map(|coming| {
         let answer = answer(&coming?)?;
@@ -144,7 +186,12 @@ fn many(url: &str, count: u32) -> Value {
 }
 
 fn hoard(url: &str, count: u32) -> Value {
-    let begin = || request(&Method::Get, url, &BTreeMap::new()).and_then(send_now);
+    let impatient = Patience {
+        connect: Some(500),
+        ..Patience::default()
+    };
+    let request = || request(&Method::Get, url, &BTreeMap::new());
+    let begin = || request().and_then(|request| send(request, &impatient));
     let coming: Vec<_> = (0..count).map(|_| begin()).collect();
     let mut kept = Vec::new();
     tally(coming.iter().map(|coming| {
@@ -226,4 +273,53 @@ fn fields(lines: u32) -> Value {
         held
     };
     json!({"held": (0..3_000).map(fill).sum::<u64>()})
+}
+
+/// What is taken at most of what may be up to 1 MiB long.
+fn longest(is_taken: impl Fn(&str) -> bool) -> usize {
+    let text = "x".repeat(1 << 20);
+    let (mut taken, mut refused) = (0, text.len() + 1);
+    while refused - taken > 1 {
+        let middle = taken.midpoint(refused);
+        match is_taken(&text[..middle]) {
+            true => taken = middle,
+            false => refused = middle,
+        }
+    }
+    taken
+}
+
+fn parts() -> Value {
+    let empty = || OutgoingRequest::new(Fields::new());
+    let set_method = |request: &OutgoingRequest, text: &str| {
+        let method = Method::Other(text.to_owned());
+        request.set_method(&method).is_ok()
+    };
+    let set_scheme = |request: &OutgoingRequest, text: &str| {
+        let scheme = Scheme::Other(text.to_owned());
+        request.set_scheme(Some(&scheme)).is_ok()
+    };
+    let set_authority =
+        |request: &OutgoingRequest, text: &str| request.set_authority(Some(text)).is_ok();
+    let set_path = |request: &OutgoingRequest, text: &str| {
+        let path = format!("/{text}");
+        request.set_path_with_query(Some(&path)).is_ok()
+    };
+    let request = empty();
+    let method = longest(|text| set_method(&request, text));
+    let scheme = longest(|text| set_scheme(&request, text));
+    let authority = longest(|text| set_authority(&request, text));
+    let path = longest(|text| set_path(&request, text));
+    let text = "x".repeat(method.max(scheme).max(authority).max(path));
+    let made = (0..4_000).take_while(|_| {
+        let request = empty();
+        let is_full = set_method(&request, &text[..method])
+            && set_scheme(&request, &text[..scheme])
+            && set_authority(&request, &text[..authority])
+            && set_path(&request, &text[..path]);
+        std::mem::forget(request);
+        is_full
+    });
+    let requests = made.count();
+    json!({"method": method, "scheme": scheme, "authority": authority, "path": path + 1, "requests": requests})
 }

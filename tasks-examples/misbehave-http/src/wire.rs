@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use wasip2::http::outgoing_handler::{FutureIncomingResponse, handle};
 use wasip2::http::types::{
     ErrorCode, Fields, IncomingBody, IncomingResponse, Method, OutgoingRequest, RequestOptions,
@@ -11,8 +13,20 @@ use wasip2::io::streams::{InputStream, StreamError};
 
 /// Bytes that are read at once.
 const PIECE: u64 = 64 << 10;
-/// 500 ms, in nanoseconds.
-const SOON: u64 = 500_000_000;
+/// Nanoseconds of a millisecond.
+const MILLISECOND: u64 = 1_000_000;
+
+/// How many milliseconds a request waits for what; where it does not say, as long as the host likes.
+#[derive(Debug, Clone, Default, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Patience {
+    /// For its turn, and for a connection.
+    pub connect: Option<u64>,
+    /// For the answer to begin.
+    pub first_byte: Option<u64>,
+    /// For the next piece of the answer.
+    pub between_bytes: Option<u64>,
+}
 
 /// A request to this URL, with these headers; nothing of it is checked here.
 pub fn request(
@@ -44,15 +58,17 @@ pub fn request(
 }
 
 /// Sends a request without a body.
-pub fn send(request: OutgoingRequest) -> Result<FutureIncomingResponse, String> {
-    handle(request, None).map_err(|code| said(&code))
-}
-
-/// The same, with no patience for a connection.
-pub fn send_now(request: OutgoingRequest) -> Result<FutureIncomingResponse, String> {
+pub fn send(
+    request: OutgoingRequest,
+    patience: &Patience,
+) -> Result<FutureIncomingResponse, String> {
+    let nanoseconds = |wait: Option<u64>| wait.map(|wait| wait * MILLISECOND);
     let options = RequestOptions::new();
-    let set = options.set_connect_timeout(Some(SOON));
-    set.map_err(|()| "no such option")?;
+    options
+        .set_connect_timeout(nanoseconds(patience.connect))
+        .and_then(|()| options.set_first_byte_timeout(nanoseconds(patience.first_byte)))
+        .and_then(|()| options.set_between_bytes_timeout(nanoseconds(patience.between_bytes)))
+        .map_err(|()| "no such option")?;
     handle(request, Some(options)).map_err(|code| said(&code))
 }
 

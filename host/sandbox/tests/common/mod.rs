@@ -9,6 +9,7 @@ pub mod hostile;
 pub mod net;
 pub mod server;
 pub mod store;
+pub mod tls;
 
 use std::collections::BTreeMap;
 use std::path::Path;

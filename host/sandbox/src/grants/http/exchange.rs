@@ -21,6 +21,7 @@ use wasmtime_wasi_http::{Error, RequestOptions, WasiBody};
 
 use super::address::Reach;
 use super::body::{Download, Upload};
+use super::connector::charge;
 use super::headers::Added;
 use super::network::Client;
 use super::resolver::Prohibited;
@@ -30,6 +31,7 @@ use crate::grants::Granted;
 use crate::grants::values::Values;
 use crate::log::Log;
 use crate::usage::BytesOut;
+use crate::watch::Watch;
 
 /// What a guest gets for its request, and what works on it meanwhile: nothing here.
 pub(super) type Answered = Result<
@@ -43,7 +45,7 @@ pub(super) type Answered = Result<
 /// How long a request waits for what. The attempt's own limit ends everything.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Waits {
-    /// For its turn, and then for a connection.
+    /// For its turn, and then for a connection, which never takes longer than is usual.
     pub(super) connect: Duration,
     /// For the answer to begin, from the last piece of the request's body on.
     first_byte: Duration,
@@ -79,6 +81,7 @@ pub(super) type Turn =
 
 /// What an attempt has under way.
 pub(super) struct Traffic {
+    pub(super) watch: Arc<Watch>,
     log: Arc<Mutex<Log>>,
     out: BytesOut,
     added: Option<Arc<Added>>,
@@ -90,8 +93,14 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// Nothing yet.
-    pub(super) fn new(log: &Arc<Mutex<Log>>, out: &BytesOut, values: &Values) -> Self {
+    pub(super) fn new(
+        watch: &Arc<Watch>,
+        log: &Arc<Mutex<Log>>,
+        out: &BytesOut,
+        values: &Values,
+    ) -> Self {
         Self {
+            watch: Arc::clone(watch),
             log: Arc::clone(log),
             out: out.clone(),
             added: values.added.clone(),
@@ -168,7 +177,7 @@ impl Exchange {
         };
         let client = self.granted.network.client(may_be_private);
         self.traffic.out.add(headers::size(request.headers()));
-        let answer = begin(client, request, self.waits).await;
+        let answer = begin(client, request, self.waits, &self.traffic.watch).await;
         let answer = answer.map_err(|stopped| self.explain(&target, &stopped))?;
         drop(unanswered);
         let (mut head, body) = answer.into_parts();
@@ -216,7 +225,7 @@ impl Exchange {
 
     fn explain(&self, target: &Target, stopped: &Stopped) -> Error {
         let error = match stopped {
-            Stopped::Unconnected => return Error::ConnectionTimeout,
+            Stopped::Unconnected => return self.unconnected(target),
             Stopped::Silent => return Error::ConnectionReadTimeout,
             Stopped::Failed(error) => error,
         };
@@ -224,7 +233,20 @@ impl Exchange {
             let remedy = remedy(target, reach);
             self.refuse(target, &format!("its name leads to {address}, {remedy}"));
         }
-        fault::of(error)
+        let error = fault::of(error);
+        match matches!(error, Error::ConnectionTimeout) {
+            true => self.unconnected(target),
+            false => error,
+        }
+    }
+
+    fn unconnected(&self, target: &Target) -> Error {
+        if !self.granted.network.is_full() {
+            return Error::ConnectionTimeout;
+        }
+        let reason = "its task, or this worker, has as many connections as it may have";
+        self.refuse(target, reason);
+        Error::ConnectionLimitReached
     }
 }
 
@@ -241,7 +263,8 @@ fn remedy(target: &Target, reach: Reach) -> String {
 }
 
 /// Why no answer began.
-enum Stopped {
+#[derive(Debug)]
+pub(super) enum Stopped {
     /// No connection came about in time.
     Unconnected,
     /// Nothing came over it in time.
@@ -250,10 +273,11 @@ enum Stopped {
 }
 
 /// Sends a request, and waits until its answer begins.
-async fn begin(
+pub(super) async fn begin(
     client: &Client,
     mut request: Request<Upload>,
     waits: Waits,
+    watch: &Arc<Watch>,
 ) -> Result<Response<Incoming>, Stopped> {
     let upload = request.body().clone();
     let mut connection = capture_connection(&mut request);
@@ -263,7 +287,13 @@ async fn begin(
         if let Poll::Ready(answer) = Pin::new(&mut answer).poll(context) {
             return Poll::Ready(Some(answer));
         }
-        connected.as_mut().poll(context).map(|_| None)
+        let connected = connected.as_mut().poll(context);
+        connected.map(|connected| {
+            connected
+                .iter()
+                .for_each(|connected| charge(connected, watch));
+            None
+        })
     });
     match timeout(waits.connect, connecting).await {
         Err(_) => return Err(Stopped::Unconnected),

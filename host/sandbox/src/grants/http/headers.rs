@@ -57,7 +57,7 @@ fn fill(
     secrets: &BTreeMap<SecretName, Secret>,
 ) -> Result<(HeaderName, HeaderValue), String> {
     let filled = template.fill(|name| secrets.get(name).cloned());
-    let value = filled.and_then(|filled| HeaderValue::from_str(filled.reveal()).ok());
+    let value = filled.and_then(|filled| HeaderValue::from_bytes(filled.reveal().as_bytes()).ok());
     let named = HeaderName::from_bytes(name.as_str().as_bytes()).ok();
     let (Some(named), Some(mut value)) = (named, value) else {
         return Err(format!(
@@ -180,6 +180,16 @@ mod tests {
             "{refused}"
         );
         assert!(filled("{}", &[]).expect("nothing").is_none());
+    }
+
+    /// S6
+    #[test]
+    fn a_secret_may_have_other_letters_than_ascii() {
+        let added = filled(GRANTS, &[("A", "größe"), ("B", "b")]).expect("filled");
+        let target = Target::of(&"https://www.example.com/".parse().expect("a URI"));
+        let mut headers = HeaderMap::new();
+        complete(&mut headers, &target.expect("a target"), added.as_deref());
+        assert_eq!(headers["x-all"].as_bytes(), "größe".as_bytes());
     }
 
     /// S6

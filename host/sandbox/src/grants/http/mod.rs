@@ -5,13 +5,16 @@
 
 mod address;
 mod body;
+mod connector;
 mod exchange;
 mod fault;
 mod headers;
+mod linked;
 mod network;
 mod resolver;
 mod target;
 
+use std::future::poll_fn;
 use std::sync::Arc;
 
 use wasmtime::component::Linker;
@@ -38,6 +41,8 @@ pub(crate) mod most {
     pub(super) const UNANSWERED: usize = 128;
     /// Names that are looked up at once for a deployment's task: each takes a thread as long as the system likes.
     pub(super) const LOOKUPS: usize = 8;
+    /// The same for all tasks of a worker: half of the threads that there are for work that blocks.
+    pub(super) const LOOKUPS_OF_WORKER: usize = 256;
     /// Connections that are kept for an origin: none is closed only to be made anew a moment later.
     pub(super) const IDLE: usize = AT_ONCE;
     /// Bytes of one body, of a request or of an answer.
@@ -49,6 +54,11 @@ pub(crate) mod most {
     /// Bytes of an answer that wait in the host.
     pub(super) const READ: usize = 64 << 10;
     pub(super) const HEADER_LINES: usize = 100;
+    /// Bytes of a method, of a host with its port, of a path with its query. A guest can keep one of each in every
+    /// request that it has a handle for.
+    pub(super) const METHOD: usize = 32;
+    pub(super) const AUTHORITY: usize = 300;
+    pub(super) const PATH: usize = 8 << 10;
 }
 
 /// What one attempt sends; made at its first use.
@@ -77,9 +87,10 @@ impl Outbound {
     }
 }
 
-/// Links `wasi:http` as it is for whoever sends requests.
+/// Links `wasi:http` as it is for whoever sends requests, with what a guest may write into one bounded.
 pub(super) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)
+    wasmtime_wasi_http::p2::add_only_http_to_linker_async(linker)?;
+    linked::add_to_linker(linker)
 }
 
 impl WasiHttpView for Guest {
@@ -87,8 +98,9 @@ impl WasiHttpView for Guest {
     fn http(&mut self) -> WasiHttpCtxView<'_> {
         let guest = self.called();
         let (granted, values) = (&guest.granted, &guest.values);
-        let (log, out) = (&guest.log, &guest.usage.out);
-        let make = || Box::new(Outbound::new(granted, Traffic::new(log, out, values)));
+        let (watch, log, out) = (&guest.watch, &guest.log, &guest.usage.out);
+        let traffic = || Traffic::new(watch, log, out, values);
+        let make = || Box::new(Outbound::new(granted, traffic()));
         let outbound = guest.outbound.get_or_insert_with(make);
         WasiHttpCtxView {
             hooks: &mut outbound.hooks,
@@ -117,7 +129,11 @@ impl WasiHttpHooks for Hooks {
             waits: Waits::new(options.unwrap_or_default()),
             turn: self.traffic.queue(),
         };
-        Box::new(exchange.send(request))
+        let watch = Arc::clone(&self.traffic.watch);
+        let mut sent = Box::pin(exchange.send(request));
+        Box::new(poll_fn(move |context| {
+            watch.aside(|| sent.as_mut().poll(context))
+        }))
     }
 
     fn p2_outgoing_body_chunk_size(&mut self) -> usize {

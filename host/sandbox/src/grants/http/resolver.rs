@@ -13,6 +13,10 @@ use tokio::sync::Semaphore;
 use tower_service::Service;
 
 use super::address::Reach;
+use super::most;
+
+/// Turns at looking names up, for all tasks together.
+static WORKER: Semaphore = Semaphore::const_new(most::LOOKUPS_OF_WORKER);
 
 /// Where the addresses of names come from.
 pub trait Resolver: fmt::Debug + Send + Sync {
@@ -63,6 +67,7 @@ impl Checked {
     async fn resolve(self, host: String) -> Result<Addresses, Cause> {
         // Whoever asked may be gone before the thread is: the turn is the thread's.
         let turn = Arc::clone(&self.lookups).acquire_owned().await?;
+        let turn = (turn, WORKER.acquire().await?);
         let resolver = Arc::clone(&self.resolver);
         let asked = host.clone();
         let look_up = move || {
@@ -110,3 +115,7 @@ impl Service<Name> for Checked {
         Box::pin(self.clone().resolve(name.as_str().to_owned()))
     }
 }
+
+#[cfg(test)]
+#[path = "resolver_tests.rs"]
+mod tests;
