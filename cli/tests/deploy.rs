@@ -173,5 +173,5 @@ fn the_built_in_guest_is_small_and_deploys() {
     let size = std::fs::metadata(built_in()).expect("committed").len();
     assert!(size <= 60 << 10, "{size} bytes");
     let deployed = TestHost::new().json(&["deploy", &built_in().display().to_string()]);
-    assert_eq!(deployed["tasks"], json!(["doze", "noop", "spin"]));
+    assert_eq!(deployed["tasks"], json!(["noop", "sleep", "spin"]));
 }

@@ -70,7 +70,7 @@ fn a_module_shows_what_its_tasks_used_in_a_day() {
         counts(&shown["usage"], "task")
     };
     assert_eq!(used("word_count"), json!([["word-count", 4, 4, 0]]));
-    let unused = ["doze", "noop", "spin"].map(|task| json!([task, 0, 0, 0]));
+    let unused = ["noop", "sleep", "spin"].map(|task| json!([task, 0, 0, 0]));
     assert_eq!(used("noop"), json!(unused));
     let shown = host.ok(&["module", "show", "word_count"]);
     assert!(shown.contains("\nused\nsince "), "{shown}");

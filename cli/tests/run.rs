@@ -57,12 +57,12 @@ fn the_task_is_named_where_there_are_more_and_a_misspelt_one_is_answered_with_th
         "[1]"
     );
     host.run(&["run", &module])
-        .assert(2, "it has more than one task: name one of doze, noop, spin");
+        .assert(2, "it has more than one task: name one of noop, sleep, spin");
     host.run(&["run", &module, "nop"])
         .assert(1, "it has no task named `nop`; did you mean `noop`?");
     host.run(&["run", &module, "word-count"]).assert(
         1,
-        "it has no task named `word-count`: it has doze, noop, spin",
+        "it has no task named `word-count`: it has noop, sleep, spin",
     );
 }
 

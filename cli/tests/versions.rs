@@ -115,9 +115,9 @@ fn going_back_takes_no_task_from_another_deployment_by_surprise() {
     host.ok(&["deploy", &module, "--name", "other"]);
     let rollback = ["module", "rollback", "m", "--yes"];
     host.run(&["module", "rollback", "m", "--dry-run"])
-        .assert(5, "the task `doze` belongs to the deployment `other` now");
+        .assert(5, "the task `noop` belongs to the deployment `other` now");
     host.run(&rollback)
-        .assert(5, "the task `doze` belongs to the deployment `other` now");
+        .assert(5, "the task `noop` belongs to the deployment `other` now");
     host.ok(&[&rollback[..], &["--force"]].concat());
     assert_eq!(host.json(&["task", "show", "noop"])["module"], "m");
 }

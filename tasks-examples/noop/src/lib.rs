@@ -25,7 +25,7 @@ fn spin(_ctx: &Context, _payload: Payload) -> Result<Payload, Interruption> {
     clippy::disallowed_methods,
     reason = "a task that sleeps is what the host is tried with"
 )]
-fn doze(_ctx: &Context, _payload: Payload) -> Result<Payload, Interruption> {
+fn sleep(_ctx: &Context, _payload: Payload) -> Result<Payload, Interruption> {
     loop {
         std::thread::sleep(Duration::from_secs(60));
     }

@@ -70,7 +70,7 @@ async fn asleep(rig: &Rig, args: &Args, setup: &Setup) -> Result<Figure> {
     let bar = progress::bar(u64::from(setup.runs), "attempts asleep");
     for _ in 0..setup.runs {
         let slots = args.asleep as usize;
-        let requests = (0..slots).map(|_| request("doze")).collect();
+        let requests = (0..slots).map(|_| request("sleep")).collect();
         let enqueued = rig.client.enqueue_all(requests).await?;
         let worker = BenchWorker::with_slots(rig, slots).await?;
         drain::bounded(until_running(rig, u64::from(args.asleep))).await?;

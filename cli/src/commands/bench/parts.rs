@@ -132,7 +132,7 @@ impl Bench<'_> {
         let overrides = Overrides::default();
         let inspected = self.engine.inspect(module, &overrides, &attempted).await?;
         let mut tasks = inspected.tasks.into_iter();
-        let task = tasks.find(|task| !matches!(task.name.as_str(), "doze" | "spin"));
+        let task = tasks.find(|task| !matches!(task.name.as_str(), "sleep" | "spin"));
         let task = task.context("the guest has no task to measure")?;
         self.engine.timed(module, task, &attempted).await
     }

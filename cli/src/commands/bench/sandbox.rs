@@ -80,7 +80,7 @@ pub async fn run(args: &Args, setup: &Setup, output: &Output) -> Result<Vec<Figu
     let program = program(&engine, &rig, "noop").await?;
     let endless = [
         self::program(&engine, &rig, "spin").await?,
-        self::program(&engine, &rig, "doze").await?,
+        self::program(&engine, &rig, "sleep").await?,
     ];
     rig.deploy(Overrides::parse(GRANTS)?).await?;
     let granted = self::program(&engine, &rig, "noop").await?;
