@@ -175,7 +175,7 @@ fn of_enqueue(error: &EnqueueError) -> (Exit, Option<String>) {
                 "see what it takes with `stem-host task show {task}`"
             )),
         ),
-        EnqueueError::Envelope(_) => (Exit::Refused, None),
+        EnqueueError::UnusableSchema { .. } | EnqueueError::Envelope(_) => (Exit::Refused, None),
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a running attempt enqueues: from what its guest writes to envelopes that know where they come from (B15, E6).
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::broker::{Due, Publication};
-use crate::client::{Client, EnqueueError, Enqueued, Request};
+use crate::client::{Client, Directory, EnqueueError, Enqueued, Request};
 use crate::clock::Timestamp;
 use crate::envelope::{Envelope, EnvelopeError, Lineage, MAX_HEADERS, TENANT};
 use crate::ids::EnvelopeId;
@@ -16,8 +17,9 @@ use crate::units::parse_duration;
 
 /// What makes one trace of an envelope and its children: passed on together, unless a child brings its own.
 const TRACE: [&str; 2] = ["traceparent", "tracestate"];
-/// Requests that are made ready in one go: others have their turn in between.
-const AT_ONCE: usize = 64;
+
+/// Bytes of an option's name that are quoted.
+const LONGEST_QUOTE: usize = 128;
 
 /// A child as its guest writes it: nothing of it is checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,9 +46,14 @@ impl Draft {
         self.task.len() + key + payload + pairs
     }
 
+    /// The task that it asks for, which is all that a grant is about.
+    pub fn task(&self) -> Result<TaskName, Refusal> {
+        TaskName::new(&self.task).map_err(invalid)
+    }
+
     /// Reads it; what a producer could not say is refused.
     pub fn check(self) -> Result<Child, Refusal> {
-        let mut request = Request::new(TaskName::new(&self.task).map_err(invalid)?, self.payload);
+        let mut request = Request::new(self.task()?, self.payload);
         if !request.payload.has_media_type() {
             return Err(invalid("the payload's content type is no media type"));
         }
@@ -125,12 +132,13 @@ fn set_options(request: &mut Request, options: &[(String, String)]) -> Result<()
 }
 
 fn unknown_option(name: &str) -> Refusal {
-    let names = OPTIONS.map(|(name, _)| name);
+    let names = OPTIONS.map(|(known, _)| known);
     let hint = match nearest(name, names) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("there are {}", names.join(", ")),
     };
-    invalid(format!("unknown option `{name}`; {hint}"))
+    let shown = &name[..name.floor_char_boundary(LONGEST_QUOTE)];
+    invalid(format!("unknown option `{shown}`; {hint}"))
 }
 
 /// Something that an attempt wants enqueued.
@@ -183,6 +191,9 @@ impl Refusal {
                 invalid(format!("no task named `{task}` is deployed"))
             }
             EnqueueError::Store(error) => Self::of_store(&error),
+            EnqueueError::UnusableSchema { task, source } => invalid(format!(
+                "the payload schema of `{task}` cannot be used: {source}"
+            )),
             EnqueueError::MalformedPayload(_)
             | EnqueueError::SchemaMismatch { .. }
             | EnqueueError::Envelope(_) => invalid(error),
@@ -257,17 +268,7 @@ impl Client {
         children: Vec<Child>,
     ) -> Result<Vec<Result<Enqueued, Refusal>>, StoreError> {
         let directory = self.directory().await?;
-        let mut ready: Vec<Result<Publication, Refusal>> = Vec::with_capacity(children.len());
-        for child in children {
-            let publication = parent.adopt(child).and_then(|request| {
-                let made = self.publication(request, Some(&directory));
-                made.map_err(Refusal::of)
-            });
-            ready.push(publication);
-            if ready.len().is_multiple_of(AT_ONCE) {
-                tokio::task::yield_now().await;
-            }
-        }
+        let ready = self.make_ready(parent.clone(), children, directory).await;
         let (publications, places) = apart(ready);
         let published = match publications.is_empty() {
             true => Vec::new(),
@@ -275,6 +276,33 @@ impl Client {
         };
         Ok(together(places, published.into_iter().map(Ok)))
     }
+
+    /// Checks children against schemas that others have written: where that takes long it holds up no guest, and it
+    /// ends soon after whoever asked has gone.
+    async fn make_ready(
+        &self,
+        parent: Parent,
+        children: Vec<Child>,
+        directory: Arc<Directory>,
+    ) -> Vec<Result<Publication, Refusal>> {
+        let (client, count, wanted) = (self.clone(), children.len(), Arc::new(()));
+        let asked = Arc::downgrade(&wanted);
+        let make_one = move |child| {
+            if asked.strong_count() == 0 {
+                return Err(stopping());
+            }
+            let request = parent.adopt(child)?;
+            let made = client.publication(request, Some(&directory));
+            made.map_err(Refusal::of)
+        };
+        let make = || children.into_iter().map(make_one).collect();
+        let ready = tokio::task::spawn_blocking(make).await;
+        ready.unwrap_or_else(|_| vec![Err(stopping()); count])
+    }
+}
+
+fn stopping() -> Refusal {
+    Refusal::Unavailable("the attempt is being ended".to_owned())
 }
 
 /// What is good, and beside it the places of all: a refusal, or nothing where something good was.

@@ -1,7 +1,7 @@
 //! The producer's side: checks a request against the deployments, builds its envelope and publishes it (E3–E6).
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::broker::{Due, Publication, Published};
 use crate::clock::Timestamp;
@@ -9,8 +9,9 @@ use crate::envelope::{Envelope, EnvelopeError, Lineage};
 use crate::ids::EnvelopeId;
 use crate::module_store::DeployedTask;
 use crate::names::{HeaderName, QueueName, TaskName, nearest};
-use crate::payload::{self, DEFAULT_PAYLOAD_LIMIT, Format, Payload, StoredPayload};
+use crate::payload::{DEFAULT_PAYLOAD_LIMIT, Payload, StoredPayload};
 use crate::retry::RetryPolicy;
+use crate::schema::{Schema, SchemaError};
 use crate::store_error::StoreError;
 use crate::stores::Stores;
 use crate::units::ByteSize;
@@ -114,6 +115,16 @@ pub enum EnqueueError {
         /// Where the payload differs, and how.
         problem: String,
     },
+    /// No payload can be checked.
+    #[error(
+        "the payload schema of `{task}` cannot be used: mend it and deploy the module again, or publish with --unchecked"
+    )]
+    UnusableSchema {
+        /// Whose.
+        task: TaskName,
+        /// What is wrong with it.
+        source: SchemaError,
+    },
     /// The envelope breaks a limit.
     #[error(transparent)]
     Envelope(#[from] EnvelopeError),
@@ -122,7 +133,7 @@ pub enum EnqueueError {
     Store(#[from] StoreError),
 }
 
-/// The active tasks as of one revision, their schemas compiled.
+/// The active tasks as of one revision.
 pub(crate) struct Directory {
     revision: u64,
     tasks: HashMap<TaskName, Entry>,
@@ -130,7 +141,8 @@ pub(crate) struct Directory {
 
 struct Entry {
     task: DeployedTask,
-    schema: Option<jsonschema::Validator>,
+    /// Compiled when the task is first asked for.
+    schema: OnceLock<Result<Option<Schema>, SchemaError>>,
 }
 
 impl Client {
@@ -292,14 +304,9 @@ impl Client {
 
 impl Entry {
     fn new(task: DeployedTask) -> Self {
-        // Schemas were compiled when the module was deployed: one that does not compile here checks nothing.
-        let schema = task
-            .payload_schema
-            .as_deref()
-            .and_then(|schema| serde_json::from_str(schema).ok());
         Self {
             task,
-            schema: schema.and_then(|schema| jsonschema::validator_for(&schema).ok()),
+            schema: OnceLock::new(),
         }
     }
 
@@ -308,14 +315,28 @@ impl Entry {
             let content_type = payload.content_type.clone();
             return Err(EnqueueError::MalformedPayload(content_type));
         }
-        let mismatch = |problem| EnqueueError::SchemaMismatch {
-            task: self.task.name.clone(),
-            problem,
-        };
-        match &self.schema {
-            Some(schema) => fits(schema, payload).map_err(mismatch),
-            None => Ok(()),
+        let task = || self.task.name.clone();
+        let schema = self.schema().map_err(|source| {
+            let task = task();
+            EnqueueError::UnusableSchema { task, source }
+        })?;
+        match schema.map_or(Ok(()), |schema| schema.check(payload)) {
+            Ok(()) => Ok(()),
+            Err(problem) => Err(EnqueueError::SchemaMismatch {
+                task: task(),
+                problem,
+            }),
         }
+    }
+
+    /// What is in a store may have been deployed by another version, and is bounded like what is deployed now.
+    fn schema(&self) -> Result<Option<&Schema>, SchemaError> {
+        let compile = || {
+            let schema = self.task.payload_schema.as_deref();
+            schema.map(Schema::compile).transpose()
+        };
+        let compiled = self.schema.get_or_init(compile).as_ref();
+        compiled.map(Option::as_ref).map_err(Clone::clone)
     }
 }
 
@@ -342,32 +363,3 @@ impl Directory {
         Ok(&entry.task)
     }
 }
-
-fn fits(schema: &jsonschema::Validator, payload: &Payload) -> Result<(), String> {
-    let value: serde_json::Value = match payload.format() {
-        Format::Json => serde_json::from_slice(&payload.body).map_err(|error| error.to_string())?,
-        Format::MessagePack => match rmp_serde::from_slice(&payload.body) {
-            Ok(value) => value,
-            // Bytes, and keys that are no text, have no form in JSON: no schema can speak of them.
-            Err(_) => return Ok(()),
-        },
-        // A task reads any text as one string.
-        Format::Text => std::str::from_utf8(&payload.body)
-            .map_err(|error| error.to_string())?
-            .into(),
-        Format::Other => {
-            let (json, msgpack) = (payload::JSON, payload::MSGPACK);
-            return Err(format!("the task takes {json}, {msgpack} or text"));
-        }
-    };
-    schema
-        .validate(&value)
-        .map_err(|error| match error.instance_path().as_str() {
-            "" => error.to_string(),
-            path => format!("{error} (at {path})"),
-        })
-}
-
-#[cfg(test)]
-#[path = "client_tests.rs"]
-mod tests;

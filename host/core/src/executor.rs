@@ -34,7 +34,8 @@ pub trait Executor: Send + Sync {
         pinned: Option<Digest>,
     ) -> Result<Resolution, ExecutorError>;
 
-    /// Looks for changed deployments now; otherwise that is done by itself within 2 s (M3).
+    /// Looks for changed deployments now; otherwise that is done by itself within 2 s (M3). It returns when what is new
+    /// is loaded, or cannot be; whoever does not wait for that may drop it, and the loads go on.
     async fn refresh(&self) -> Result<(), ExecutorError>;
 }
 

@@ -29,6 +29,7 @@ pub mod queues;
 pub mod record;
 pub mod result_store;
 pub mod retry;
+pub mod schema;
 pub mod secrets;
 pub mod sent_header;
 pub mod signing;

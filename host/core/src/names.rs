@@ -128,8 +128,14 @@ name!(
     "header"
 );
 
+/// The longest word that is compared with others: a longer one is no slip of the pen, and comparing takes long.
+const LONGEST_WORD: usize = 256;
+
 /// The candidate nearest to `word`, if one is near enough to be what was meant.
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    if word.len() > LONGEST_WORD {
+        return None;
+    }
     candidates
         .into_iter()
         .map(|candidate| (strsim::jaro_winkler(word, candidate), candidate))
@@ -168,5 +174,8 @@ mod tests {
         let tasks = ["word-count", "markdown"];
         assert_eq!(nearest("word-cuont", tasks), Some("word-count"));
         assert_eq!(nearest("thumbnail", tasks), None);
+        let long = ["x".repeat(LONGEST_WORD), "x".repeat(LONGEST_WORD + 1)];
+        let found = long.each_ref().map(|word| nearest(word, [word.as_str()]));
+        assert_eq!(found, [Some(long[0].as_str()), None]);
     }
 }

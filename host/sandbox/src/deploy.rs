@@ -15,10 +15,11 @@ use wasmtime::component::Component;
 use crate::bindings::{COMMAND, HANDLER};
 use crate::ceilings;
 use crate::deploy_error::DeployError;
-use crate::describe::describe;
+use crate::describe::{describe, memory_over};
 use crate::engine::{Class, most};
 use crate::grants;
 use crate::imports::{self, Import};
+use crate::module::Module;
 use crate::overrides::Overrides;
 use crate::sandbox::Sandbox;
 use crate::tasks;
@@ -65,6 +66,7 @@ impl Sandbox {
             None => tasks::read(describe(self, &linked, described_with).await?, overrides)?,
         };
         check_memory(&tasks, needed)?;
+        self.check_start(&component, &linked, &tasks).await?;
         if tasks.iter().any(counts_fuel) {
             // As workers will: what they could not compile is refused here.
             self.compile(module.clone(), Class::Fuel).await?;
@@ -80,6 +82,28 @@ impl Sandbox {
 }
 
 impl Sandbox {
+    /// Several memories count together, and only an instance tells with how much of them a module starts.
+    async fn check_start(
+        self: &Arc<Self>,
+        component: &Component,
+        linked: &Module,
+        tasks: &[DeployedTask],
+    ) -> Result<(), DeployError> {
+        let needed = component.resources_required();
+        let has_several = needed.is_some_and(|needed| needed.num_memories > 1);
+        let smallest = tasks.iter().min_by_key(|task| task.policy.limits.memory);
+        let Some(task) = smallest.filter(|_| has_several) else {
+            return Ok(());
+        };
+        match memory_over(self, linked, task.policy.limits.memory).await? {
+            None => Ok(()),
+            Some(needed) => Err(DeployError::NeedsMemory {
+                task: Some(task.name.clone()),
+                needed,
+            }),
+        }
+    }
+
     /// What a module imports, by name.
     pub async fn imports(self: &Arc<Self>, module: &Bytes) -> Result<Vec<String>, DeployError> {
         let component = self.compile(module.clone(), Class::Unmetered).await?;

@@ -4,6 +4,7 @@ use std::error::Error;
 
 use stem_core::names::{NameError, TaskName};
 use stem_core::policy::PolicyError;
+use stem_core::schema::SchemaError;
 use stem_core::units::ByteSize;
 
 use crate::deploy::LARGEST_MODULE;
@@ -180,15 +181,15 @@ pub enum DeployError {
         /// What is wrong.
         problem: PolicyError,
     },
-    /// A schema that is no schema.
-    #[error("the {which} schema of `{task}` is no JSON Schema (draft 2020-12): mend the schema")]
+    /// A schema that is none, or that takes too much to check.
+    #[error("the {which} schema of `{task}` cannot be used as JSON Schema (draft 2020-12)")]
     Schema {
         /// Whose.
         task: TaskName,
         /// Of the payload, or of the result.
         which: &'static str,
         /// What is wrong.
-        source: Cause,
+        source: SchemaError,
     },
     /// The operator has a section for a task that is not there.
     #[error("the policy has a section for `{task}`, and the module has no such task{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]

@@ -23,7 +23,7 @@ use crate::grants::Granted;
 use crate::grants::enqueue::Budget;
 use crate::grants::values::Values;
 use crate::instance::Instance;
-use crate::limits::MemoryMeter;
+use crate::limits::{MemoryMeter, OverMemory};
 use crate::log::Log;
 use crate::module::{Entry, Module};
 use crate::sandbox::Sandbox;
@@ -41,35 +41,61 @@ pub(crate) async fn describe(
     module: &Module,
     memory: ByteSize,
 ) -> Result<Vec<types::Descriptor>, DeployError> {
-    let limits = Limits {
-        hard_time: TIME,
-        memory,
-        ..Limits::default()
-    };
-    let host = |error: wasmtime::Error| DeployError::Host(format!("{error:#}").into());
-    let watch = Watch::start(sandbox.clock(), &limits, watch::channel(Stop::No).1);
-    let name = TaskName::new("describe").expect("a good name");
-    let log = Log::new(EnvelopeId::new(), name, limits.log);
-    let memory = MemoryMeter::new(limits.memory);
-    let ties = Ties {
-        watch: Arc::clone(&watch),
-        context: Arc::new(NoAttempt),
-        granted: Granted::nothing(),
-        values: Values::default(),
-        fixed: None,
-        enqueueing: Budget::of(&limits),
-    };
-    let guest = Guest::new(memory, log, ties);
     let Entry::Handler { describe, .. } = &module.entry else {
         return Err(DeployError::Command);
     };
-    let mut instance = Instance::new(module, guest, &limits).map_err(host)?;
+    let limits = limits(memory);
+    let watch = Watch::start(sandbox.clock(), &limits, watch::channel(Stop::No).1);
+    let mut instance = nobody(module, &limits, &watch)?;
     let returned = instance.call(module, describe, (), &Untimed).await;
     let remains = instance.finish();
     match returned {
         Ok((descriptors,)) => Ok(descriptors),
         Err(error) => Err(failed(&error, &limits, &watch, &remains.log)),
     }
+}
+
+/// Instantiates the module with this memory; gives what it asked for where that is more, and leaves every other problem
+/// to its attempts.
+pub(crate) async fn memory_over(
+    sandbox: &Arc<Sandbox>,
+    module: &Module,
+    memory: ByteSize,
+) -> Result<Option<ByteSize>, DeployError> {
+    let limits = limits(memory);
+    let watch = Watch::start(sandbox.clock(), &limits, watch::channel(Stop::No).1);
+    let mut instance = nobody(module, &limits, &watch)?;
+    let started = instance.start(module).await;
+    let over = started
+        .as_ref()
+        .err()
+        .and_then(|error| error.downcast_ref());
+    Ok(over.map(|OverMemory { asked, .. }| ByteSize(*asked)))
+}
+
+fn limits(memory: ByteSize) -> Limits {
+    Limits {
+        hard_time: TIME,
+        memory,
+        ..Limits::default()
+    }
+}
+
+/// An instance that has no attempt.
+fn nobody(module: &Module, limits: &Limits, watch: &Arc<Watch>) -> Result<Instance, DeployError> {
+    let name = TaskName::new("describe").expect("a good name");
+    let log = Log::new(EnvelopeId::new(), name, limits.log);
+    let ties = Ties {
+        watch: Arc::clone(watch),
+        context: Arc::new(NoAttempt),
+        granted: Granted::nothing(),
+        values: Values::default(),
+        fixed: None,
+        enqueueing: Budget::of(limits),
+    };
+    let guest = Guest::new(MemoryMeter::new(limits.memory), log, ties);
+    Instance::new(module, guest, limits)
+        .map_err(|error| DeployError::Host(format!("{error:#}").into()))
 }
 
 fn failed(error: &wasmtime::Error, limits: &Limits, watch: &Watch, log: &[LogLine]) -> DeployError {

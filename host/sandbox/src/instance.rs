@@ -72,6 +72,16 @@ impl Instance {
         bounded(call, &self.watch).await
     }
 
+    /// Instantiates the module and calls nothing.
+    pub(crate) async fn start(&mut self, module: &Module) -> wasmtime::Result<()> {
+        let store = &mut self.store;
+        let start = pin!(async move {
+            let started = module.instances.instantiate_async(&mut *store).await;
+            started.map(drop)
+        });
+        bounded(start, &self.watch).await
+    }
+
     /// Gives the slot back and says what was used.
     pub(crate) fn finish(self) -> Remains {
         let fuel = self.fuel.map(|allowed| {
@@ -129,7 +139,7 @@ fn armed(module: &Module, guest: Guest, limits: &Limits) -> wasmtime::Result<Sto
 
 /// Drives a call to its end or to its time limit. Guests that spin are ended by their epoch; this ends those that wait
 /// inside the host. Most calls return when they are first polled, and need no timer.
-async fn bounded<T>(
+pub(crate) async fn bounded<T>(
     mut call: Pin<&mut impl Future<Output = wasmtime::Result<T>>>,
     watch: &Watch,
 ) -> wasmtime::Result<T> {

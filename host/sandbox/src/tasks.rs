@@ -2,10 +2,10 @@
 
 use std::collections::HashSet;
 
-use serde_json::Value;
 use stem_core::module_store::DeployedTask;
 use stem_core::names::{TaskName, nearest};
 use stem_core::policy::TaskPolicy;
+use stem_core::schema::Schema;
 
 use crate::bindings::stem::task::types::Descriptor;
 use crate::ceilings;
@@ -16,7 +16,6 @@ use crate::overrides::Overrides;
 
 const MOST_TASKS: usize = 256;
 const LONGEST_DESCRIPTION: usize = 4 << 10;
-const LONGEST_SCHEMA: usize = 256 << 10;
 
 /// The tasks that a module describes, as its operator wants them.
 pub(crate) fn read(
@@ -96,19 +95,12 @@ fn check_schema(
     schema: Option<&str>,
 ) -> Result<(), DeployError> {
     let Some(schema) = schema else { return Ok(()) };
-    let bad = |source| DeployError::Schema {
+    let compiled = Schema::compile(schema);
+    compiled.map(drop).map_err(|source| DeployError::Schema {
         task: task.clone(),
         which,
         source,
-    };
-    if schema.len() > LONGEST_SCHEMA {
-        return Err(bad(
-            format!("it is longer than {LONGEST_SCHEMA} bytes").into()
-        ));
-    }
-    let value: Value = serde_json::from_str(schema).map_err(|error| bad(error.into()))?;
-    jsonschema::draft202012::new(&value).map_err(|error| bad(error.to_string().into()))?;
-    Ok(())
+    })
 }
 
 fn check_sections(overrides: &Overrides, names: &HashSet<TaskName>) -> Result<(), DeployError> {

@@ -227,6 +227,16 @@ fn a_module_that_starts_with_more_memory_than_its_limit_is_refused() {
 
 /// M1
 #[test]
+fn a_module_whose_memories_together_start_over_its_limit_is_refused() {
+    let memories = r#"(memory (export "memory") 480) (memory 480) (memory 480)"#;
+    let three = Hostile::default().with_items(memories).component();
+    assert_says(&refused(&three), &["with 90 MiB of memory", "of `hostile`"]);
+    let policy = "[defaults]\nmemory-limit = \"91MiB\"";
+    assert_eq!(accepted(&three, policy).tasks.len(), 1);
+}
+
+/// M1
+#[test]
 fn a_module_of_too_many_memories_is_refused() {
     let memories = format!(r#"(memory (export "memory") 2) {}"#, "(memory 1)".repeat(4));
     let module = Hostile::default().with_items(&memories).component();
@@ -304,7 +314,7 @@ fn a_schema_that_is_none_is_refused() {
         .remove(0)
         .payload_schema;
     assert_eq!(schema.as_deref(), Some("true"));
-    let words = ["the payload schema of `n` is no JSON Schema"];
+    let words = ["the payload schema of `n` cannot be used as JSON Schema"];
     assert_says(&refused(&describing("nonsense", &[20])), &words);
 }
 
