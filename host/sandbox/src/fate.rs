@@ -274,8 +274,8 @@ fn over_output(used: u64, limits: &Limits) -> Failure {
     over(Limit::Output, limits.output.0, used, message)
 }
 
-/// What the host holds for the guest. The engine has no types for two of these errors, only words; a test with real
-/// guests holds the words still.
+/// What the host holds for the guest. The engine has no types for three of these errors, only words; tests with real
+/// guests hold the words still.
 fn over_held(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
     let words = error.root_cause().to_string();
     if words.starts_with("too much data is being copied between the host and the guest") {
@@ -286,6 +286,9 @@ fn over_held(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
             true => over_output(allowed.saturating_add(1), limits),
             false => over_bytes(allowed),
         });
+    }
+    if let Some(asked) = random_bytes(&words) {
+        return Some(over_random(asked));
     }
     if let Some(FieldMapError::TotalSizeTooBig | FieldMapError::TooManyFields) =
         error.downcast_ref()
@@ -299,6 +302,23 @@ fn over_held(error: &wasmtime::Error, limits: &Limits) -> Option<Failure> {
         return Some(over(Limit::HostResources, allowed, allowed + 1, message));
     }
     None
+}
+
+/// How many random bytes the guest asked for, where these words say that they are too many.
+fn random_bytes(words: &str) -> Option<u64> {
+    let (asked, allowed) = words
+        .strip_prefix("requested len ")?
+        .split_once(" exceeds limit ")?;
+    let is_ours = allowed.parse() == Ok(held::RANDOM_BYTES);
+    asked.parse().ok().filter(|_| is_ours)
+}
+
+fn over_random(asked: u64) -> Failure {
+    let (wanted, limit) = (ByteSize(asked), ByteSize(held::RANDOM_BYTES));
+    let message = format!(
+        "one call of the task asked for {wanted} of random bytes, over the limit of {limit}"
+    );
+    over(Limit::HostResources, held::RANDOM_BYTES, asked, message)
 }
 
 fn over_requests(asked: usize) -> Failure {

@@ -16,8 +16,13 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamError, StreamResult};
 
 use crate::log::{Log, Stream};
 
-/// Bytes that a guest may write at once.
+/// Bytes that a guest may write at once: what it writes is looked at while nothing else can end it.
 const PERMIT: usize = 64 << 10;
+
+/// The guest wrote more than it was told that it may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the guest wrote {0} bytes at once, and `check-write` permits {PERMIT}")]
+struct OverPermit(usize);
 
 /// Where the bytes of a stream go.
 pub(crate) trait Sink: Clone + Send + Sync + Unpin + 'static {
@@ -72,6 +77,10 @@ impl<S: Sink> Pollable for Output<S> {
 
 impl<S: Sink> OutputStream for Output<S> {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if bytes.len() > PERMIT {
+            let over = OverPermit(bytes.len());
+            return Err(StreamError::Trap(wasmtime::Error::new(over)));
+        }
         let taken = self.0.take(&bytes);
         taken.map_err(|refusal| StreamError::Trap(wasmtime::Error::new(refusal)))
     }
@@ -91,7 +100,8 @@ impl<S: Sink> AsyncWrite for Output<S> {
         _: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let taken = self.0.take(bytes).map(|()| bytes.len());
+        let permitted = &bytes[..bytes.len().min(PERMIT)];
+        let taken = self.0.take(permitted).map(|()| permitted.len());
         Poll::Ready(taken.map_err(io::Error::other))
     }
 
@@ -101,5 +111,27 @@ impl<S: Sink> AsyncWrite for Output<S> {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use stem_core::ids::EnvelopeId;
+    use stem_core::names::TaskName;
+    use stem_core::units::ByteSize;
+
+    /// S3: one call takes no longer than it may.
+    #[test]
+    fn more_than_is_permitted_at_once_ends_the_guest() {
+        let task = TaskName::new("t").expect("a good name");
+        let log = Log::new(EnvelopeId::new(), task, ByteSize::mib(1));
+        let log = Arc::new(Mutex::new(log));
+        let stream = Stream::Stdout;
+        let mut output = Output(LogSink { stream, log });
+        let lines = |bytes| Bytes::from(vec![b'\n'; bytes]);
+        assert!(output.write(lines(PERMIT)).is_ok());
+        let over = output.write(lines(PERMIT + 1)).expect_err("refused");
+        assert!(over.to_string().contains("65537 bytes at once"), "{over}");
     }
 }

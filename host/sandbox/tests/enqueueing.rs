@@ -85,6 +85,29 @@ fn what_is_not_granted_is_refused_and_nobody_asked() {
     }
 }
 
+/// S3: what is not granted costs the host no reading.
+#[test]
+fn of_what_is_not_granted_nothing_else_is_looked_at() {
+    let headers = "(i32.const 131072) (i32.const 100000)";
+    let (execution, calls) = run(&odd(NONE, headers, NONE), granting(&["other"]), &[]);
+    assert_eq!((result(&execution), calls.len()), (String::new(), 0));
+}
+
+/// S3: a name that long is like no other.
+#[test]
+fn an_option_of_a_megabyte_is_refused_at_once() {
+    let name = "(i32.store (i32.const 8272) (i32.const 131072)) (i32.store (i32.const 8276) (i32.const 7000000))";
+    let module = odd(NONE, NONE, "(i32.const 8272) (i32.const 1)");
+    let module = Hostile {
+        run: format!("{name} {}", module.run),
+        ..module
+    };
+    let (execution, _) = run(&module, granting(&["*"]), &[]);
+    let refused = result(&execution);
+    assert!(refused.starts_with("unknown option `\\u{0}"), "{refused}");
+    assert!(execution.usage.cpu < PATIENCE, "{:?}", execution.usage.cpu);
+}
+
 /// S3
 #[test]
 fn requests_beyond_the_limit_are_refused_and_nobody_asked() {

@@ -316,6 +316,23 @@ fn a_guest_that_hoards_handles_is_recorded_as_that() {
     assert_eq!((limit, allowed, used), (Limit::HostResources, 4_096, 4_097));
 }
 
+/// S3
+#[test]
+fn a_guest_that_asks_for_too_many_random_bytes_is_recorded_as_that() {
+    let run_with = |bytes: u32| {
+        let package = "package wasi:random@0.2.0 { interface random { get-random-bytes: func(len: u64) -> list<u8>; } }";
+        let import = r#"(import "wasi:random/random@0.2.0" "get-random-bytes" (func $random (param i64 i32)))"#;
+        let ask = format!(
+            "(drop (memory.grow (i32.const 32))) (call $random (i64.const {bytes}) (i32.const 8192)) (global.get $ok)"
+        );
+        let world = "import wasi:random/random@0.2.0;";
+        block_on(run(running(&ask).importing(world, package, import), &[]))
+    };
+    assert_eq!(result(&run_with(1 << 20)), "ok");
+    let over = crossed(&run_with(2_000_000));
+    assert_eq!(over, (Limit::HostResources, 1 << 20, 2_000_000));
+}
+
 /// `wasi:io/poll`, and a timer to wait for.
 fn waiting_for(timers: usize) -> Hostile {
     let packages = "package wasi:io@0.2.0 { interface poll { resource pollable; poll: func(in: list<borrow<pollable>>) -> list<u32>; } }

@@ -15,6 +15,9 @@ use crate::log::cut;
 /// Bytes of a refusal that a guest is told.
 const LONGEST_ANSWER: usize = 1 << 10;
 
+/// Requests that are read in one go: others have their turn in between, and whoever is over a limit ends there.
+const AT_ONCE: usize = 64;
+
 /// What an attempt may still ask for. Every request counts, whatever it is answered: each is work for the host.
 #[derive(Debug)]
 pub(crate) struct Budget {
@@ -72,8 +75,14 @@ impl Host for Guest {
 
 impl Guest {
     async fn enqueue_all(&mut self, requests: Vec<Request>) -> Vec<Result<String, Refused>> {
-        let checked = requests.into_iter().map(|request| self.check(request));
-        let (children, places) = apart(checked.collect());
+        let mut checked = Vec::with_capacity(requests.len());
+        for request in requests {
+            checked.push(self.check(request));
+            if checked.len().is_multiple_of(AT_ONCE) {
+                self.give_way().await;
+            }
+        }
+        let (children, places) = apart(checked);
         let answers = match children.is_empty() {
             true => Vec::new(),
             false => self.context.enqueue(children).await,
@@ -86,10 +95,10 @@ impl Guest {
         let draft = Draft::from(request);
         let size = draft.size();
         self.enqueueing.charge(size)?;
-        let child = draft.check()?;
-        if !self.granted.grants.allow_enqueueing(&child.request.task) {
+        if !self.granted.grants.allow_enqueueing(&draft.task()?) {
             return Err(Refusal::NotGranted);
         }
+        let child = draft.check()?;
         self.usage.bytes_out(size);
         Ok(child)
     }
