@@ -19,6 +19,8 @@ use crate::native::seal::Key;
 
 /// The end of every file that is ours to remove.
 const SUFFIX: &str = ".stem-code";
+/// Digits of a digest that name its lock: 4,096 files at most, and hardly ever two modules that wait for one another.
+const LOCK_DIGITS: usize = 3;
 /// What others may not do with the folder.
 const OTHERS_WRITE: u32 = 0o022;
 
@@ -161,8 +163,8 @@ impl Cache {
     /// Waits until no other process compiles what this one is about to; not for ever, since one that is stopped must
     /// not hold up the others. The turn ends with the value.
     pub(crate) fn turn(&self, name: &Name, patience: Duration) -> Option<File> {
-        // A few files for all modules: they are never removed, or two could hold the lock of one name.
-        let lock = self.folder.join(format!("lock-{}", &name.0[..1]));
+        // A bounded number of files for all modules: they are never removed, or two could hold the lock of one name.
+        let lock = self.folder.join(format!("lock-{}", &name.0[..LOCK_DIGITS]));
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false).mode(0o600);
         let file = options.open(lock).ok()?;

@@ -18,13 +18,14 @@ use tokio::task::JoinSet;
 
 use crate::grants::Granted;
 use crate::grants::values::warn_of_missing;
-use crate::index::{Index, Source};
+use crate::index::{Index, Ready, Source};
+use crate::loads::Loads;
 use crate::modules::Modules;
 use crate::program::SandboxedTask;
 use crate::sandbox::Sandbox;
 
 /// A task that can be run, or why it cannot.
-type Loaded = Result<Arc<dyn Program>, Failure>;
+pub(crate) type Loaded = Result<Arc<dyn Program>, Failure>;
 
 /// How often the store is asked whether deployments have changed.
 const PERIOD: Duration = Duration::from_secs(1);
@@ -37,7 +38,9 @@ pub struct Catalog {
     index: RwLock<Index>,
     /// One look at the store at a time, so that an older answer never replaces a newer one.
     looking: tokio::sync::Mutex<()>,
+    loads: Arc<Loads>,
     upkeep: Mutex<JoinSet<()>>,
+    me: Weak<Self>,
 }
 
 impl Catalog {
@@ -48,21 +51,24 @@ impl Catalog {
         signatures: SignaturePolicy,
     ) -> Arc<Self> {
         let is_vouched_for = signatures.is_in_force();
-        let catalog = Arc::new(Self {
+        let catalog = Arc::new_cyclic(|me| Self {
             modules: Modules::new(sandbox, Arc::clone(&store), is_vouched_for),
             store,
             signatures,
             index: RwLock::default(),
             looking: tokio::sync::Mutex::new(()),
+            loads: Arc::default(),
             upkeep: Mutex::new(JoinSet::new()),
+            me: Weak::clone(me),
         });
-        let follower = follow(Arc::downgrade(&catalog));
+        catalog.spawn(follow(Arc::downgrade(&catalog)));
         catalog
-            .upkeep
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .spawn(follower);
-        catalog
+    }
+
+    fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut upkeep = self.upkeep.lock().unwrap_or_else(PoisonError::into_inner);
+        while upkeep.try_join_next().is_some() {}
+        upkeep.spawn(work);
     }
 
     fn index(&self) -> RwLockReadGuard<'_, Index> {
@@ -79,24 +85,29 @@ impl Catalog {
         let fault = |error: StoreError| ExecutorError::new("look for deployments").because(error);
         // The revision is read before the deployments: a change in between is seen at the next look.
         let revision = self.store.revision().await.map_err(fault)?;
-        if self.index().revision == Some(revision) {
-            return Ok(());
+        let is_news = self.index().revision != Some(revision);
+        if is_news {
+            let deployments = self.store.deployments().await.map_err(fault)?;
+            self.warn_of_secrets(&deployments);
+            let mut index = self.index_mut();
+            index.replace(revision, deployments, &self.signatures);
         }
-        let deployments = self.store.deployments().await.map_err(fault)?;
-        self.warn_of_secrets(&deployments);
-        let mut index = self.index_mut();
-        index.replace(revision, deployments, &self.signatures);
-        self.modules.tidy(&index.modules());
+        self.modules.tidy(&self.index().modules());
         Ok(())
     }
 
-    /// Whoever deploys needs no secret, so that a missing one is first seen here: once for each new deployment.
+    /// Whoever deploys needs no secret, so that a missing one is first seen here: once for each new deployment. Nothing
+    /// waits for the files that are read for that.
     fn warn_of_secrets(&self, deployments: &[Deployment]) {
         let index = self.index();
-        let secrets = self.modules.sandbox.secrets();
-        for deployment in deployments.iter().filter(|one| index.is_news(one)) {
-            warn_of_missing(deployment, &**secrets);
-        }
+        let news = deployments.iter().filter(|one| index.is_news(one));
+        let news: Vec<Deployment> = news.cloned().collect();
+        let secrets = Arc::clone(self.modules.sandbox.secrets());
+        tokio::task::spawn_blocking(move || {
+            for deployment in &news {
+                warn_of_missing(deployment, &*secrets);
+            }
+        });
     }
 
     fn find(&self, task: &TaskName, pinned: Option<Digest>) -> Result<Source, Failure> {
@@ -116,6 +127,21 @@ impl Catalog {
             });
             program
         }))
+    }
+
+    /// Loads a task for an envelope that is pinned to its module.
+    async fn load_pinned(&self, source: &Source) -> Result<Loaded, ExecutorError> {
+        if let Some(program) = self.modules.pinned(source) {
+            return Ok(Ok(program));
+        }
+        let loaded = self.load(source).await?;
+        if let Ok(program) = &loaded {
+            self.modules.keep_pinned(Ready {
+                source: source.clone(),
+                program: Arc::clone(program),
+            });
+        }
+        Ok(loaded)
     }
 
     /// Loads a task for the envelopes that come: the active version's, or the canary's.
@@ -146,7 +172,7 @@ impl Executor for Catalog {
         let loaded = match (self.find(task, pinned), pinned) {
             (Err(failure), _) => Err(failure),
             (Ok(source), None) => self.load_used(&source).await?,
-            (Ok(source), Some(_)) => self.load(&source).await?,
+            (Ok(source), Some(_)) => self.load_pinned(&source).await?,
         };
         Ok(match loaded {
             Ok(program) => Resolution::Ready(program),
@@ -155,17 +181,28 @@ impl Executor for Catalog {
     }
 
     async fn refresh(&self) -> Result<(), ExecutorError> {
+        let stale = self.look_and_load().await?;
+        self.loads.finished(&stale).await;
+        Ok(())
+    }
+}
+
+impl Catalog {
+    /// Looks, and begins to load what is not ready in its newest version: each by a task of its own, so that a module
+    /// that takes long to compile keeps no other from its switch (M3).
+    async fn look_and_load(&self) -> Result<Vec<Source>, ExecutorError> {
         self.look().await?;
-        let mut refreshed = Ok(());
         let stale = self.index().stale(&self.signatures);
-        for source in stale {
-            // A module that cannot be loaded is its attempts' failure, and no reason not to load the others.
-            let loaded = self.load_used(&source).await;
-            if self.modules.rest(&source.module()).is_none() {
-                refreshed = refreshed.and(loaded.map(drop));
-            }
+        for load in self.loads.begin(&stale) {
+            let catalog = Weak::clone(&self.me);
+            self.spawn(async move {
+                if let Some(catalog) = catalog.upgrade() {
+                    let loaded = catalog.load_used(&load.source).await;
+                    catalog.loads.note(&load.source, &loaded);
+                }
+            });
         }
-        refreshed
+        Ok(stale)
     }
 }
 
@@ -173,15 +210,15 @@ impl Executor for Catalog {
 async fn follow(catalog: Weak<Catalog>) {
     let mut is_lost = false;
     while let Some(catalog) = catalog.upgrade() {
-        let refreshed = catalog.refresh().await;
+        let looked = catalog.look_and_load().await;
         drop(catalog);
-        if let Err(error) = &refreshed
+        if let Err(error) = &looked
             && !is_lost
         {
             let cause = std::error::Error::source(error).map(ToString::to_string);
             tracing::warn!(%error, cause, "deployments cannot be followed");
         }
-        is_lost = refreshed.is_err();
+        is_lost = looked.is_err();
         tokio::time::sleep(PERIOD).await;
     }
 }

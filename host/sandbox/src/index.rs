@@ -32,9 +32,10 @@ struct Vetted {
     verdict: OnceLock<Result<(), Failure>>,
 }
 
-struct Ready {
-    source: Source,
-    program: Arc<dyn Program>,
+/// A task that can be run at once.
+pub(crate) struct Ready {
+    pub(crate) source: Source,
+    pub(crate) program: Arc<dyn Program>,
 }
 
 /// Where a task comes from: when this changes, it is to be loaded anew.
@@ -133,7 +134,11 @@ impl Index {
             ..
         } = self;
         ready.retain(|task, _| active(deployments, task, policy).is_ok());
-        canaries.retain(|task, _| canary(deployments, task, policy).is_some());
+        // One that another replaces has no share any more, however long the other takes to be ready.
+        canaries.retain(|task, (_, old)| {
+            let new = canary(deployments, task, policy);
+            new.is_some_and(|new| new.digest == old.source.digest)
+        });
     }
 
     /// Whether new attempts run on a version that they did not run on before.

@@ -21,6 +21,7 @@ mod imports;
 mod index;
 mod instance;
 mod limits;
+mod loads;
 mod log;
 mod module;
 mod modules;

@@ -6,14 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use stem_core::executor::ExecutorError;
+use stem_core::executor::{ExecutorError, Program};
 use stem_core::ids::Digest;
 use stem_core::manifest::bad_signature;
 use stem_core::module_store::ModuleStore;
+use stem_core::names::TaskName;
 use stem_core::outcome::{Failure, FailureKind};
-use tokio::sync::OnceCell;
+use tokio::sync::{OnceCell, Semaphore};
 
 use crate::engine::Class;
+use crate::index::{Ready, Source};
 use crate::module::Module;
 use crate::sandbox::{Sandbox, Unloaded};
 
@@ -34,6 +36,8 @@ struct Slot {
     last_used: Duration,
     /// Until when nobody tries to compile it again, and why.
     rest: Option<(Duration, String)>,
+    /// What runs its tasks for envelopes that are pinned to it.
+    pinned: HashMap<TaskName, Ready>,
 }
 
 /// Why nothing was loaded; asked again, the answer may be another.
@@ -51,6 +55,8 @@ pub(crate) struct Modules {
     /// Whether deployments are signed: then bytes that are not theirs are somebody's doing.
     is_vouched_for: bool,
     slots: Mutex<HashMap<Key, Slot>>,
+    /// Who may compile: each takes memory, and what is compiled already waits for nobody.
+    compiling: Semaphore,
 }
 
 impl Modules {
@@ -65,17 +71,15 @@ impl Modules {
             store,
             is_vouched_for,
             slots: Mutex::new(HashMap::new()),
+            compiling: Semaphore::new(at_once()),
         }
     }
 
     /// The module, compiled now if it was not before. An `Err` is a fault of the host or the store.
     pub(crate) async fn get(&self, digest: Digest, class: Class) -> Result<Loaded, ExecutorError> {
         let key = (digest, class);
-        if let Some(problem) = self.rest(&key) {
-            return Err(fault(digest, problem.into()));
-        }
         let cell = self.cell(key);
-        match cell.get_or_try_init(|| self.load(digest, class)).await {
+        match cell.get_or_try_init(|| self.load_unless_resting(key)).await {
             Ok(loaded) => Ok(loaded.clone()),
             Err(NotYet::Missing) => {
                 let message = format!("the store has no module {}", digest.short());
@@ -90,16 +94,25 @@ impl Modules {
                 let problem = "what was read is not what was deployed";
                 Err(fault(digest, problem.into()))
             }
-            Err(NotYet::TooMuch(problem)) => {
-                self.begin_rest(&key, &problem);
-                Err(fault(digest, problem.into()))
-            }
+            Err(NotYet::TooMuch(problem)) => Err(fault(digest, problem.into())),
             Err(NotYet::Fault(error)) => Err(error),
         }
     }
 
+    /// Alone for each module: whoever waited for a try that was too much does not try again.
+    async fn load_unless_resting(&self, key: Key) -> Result<Loaded, NotYet> {
+        if let Some(problem) = self.rest(&key) {
+            return Err(NotYet::TooMuch(problem));
+        }
+        let loaded = self.load(key.0, key.1).await;
+        if let Err(NotYet::TooMuch(problem)) = &loaded {
+            self.begin_rest(&key, problem);
+        }
+        loaded
+    }
+
     /// Why nobody compiles this module for now, if so.
-    pub(crate) fn rest(&self, key: &Key) -> Option<String> {
+    fn rest(&self, key: &Key) -> Option<String> {
         let now = self.sandbox.clock().monotonic();
         let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
         let (until, problem) = slots.get(key)?.rest.as_ref()?;
@@ -122,9 +135,26 @@ impl Modules {
             cell: Arc::default(),
             last_used: now,
             rest: None,
+            pinned: HashMap::new(),
         });
         slot.last_used = now;
         Arc::clone(&slot.cell)
+    }
+
+    /// What was kept to run this.
+    pub(crate) fn pinned(&self, source: &Source) -> Option<Arc<dyn Program>> {
+        let slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = slots.get(&source.module())?.pinned.get(&source.task.name)?;
+        (kept.source == *source).then(|| Arc::clone(&kept.program))
+    }
+
+    /// Keeps what runs this as long as its module.
+    pub(crate) fn keep_pinned(&self, ready: Ready) {
+        let mut slots = self.slots.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = slots.get_mut(&ready.source.module()) {
+            let task = ready.source.task.name.clone();
+            slot.pinned.insert(task, ready);
+        }
     }
 
     async fn load(&self, digest: Digest, class: Class) -> Result<Loaded, NotYet> {
@@ -137,7 +167,10 @@ impl Modules {
             Err(NotYet::Altered) => self.fetch(digest).await?,
             fetched => fetched?,
         };
-        match self.sandbox.load(bytes, class).await {
+        let compiling = self.compiling.acquire().await;
+        let loaded = self.sandbox.load(bytes, class).await;
+        drop(compiling);
+        match loaded {
             Ok(module) => Ok(Ok(Arc::new(module))),
             Err(Unloaded::TooMuch(problem)) => Err(NotYet::TooMuch(problem)),
             Err(Unloaded::Fault(error)) => Err(fault(format!("{error:#}").into())),
@@ -166,6 +199,11 @@ impl Modules {
             active.contains(key) || now.saturating_sub(slot.last_used) < IDLE_TIME
         });
     }
+}
+
+/// Modules that are compiled at the same time: never one alone, so that one that takes long holds up no other.
+fn at_once() -> usize {
+    std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2))
 }
 
 fn fault(digest: Digest, cause: Cause) -> ExecutorError {

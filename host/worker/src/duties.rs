@@ -112,13 +112,18 @@ async fn listen(
     }
 }
 
-/// Looks for new deployments when it is told to. They are compiled meanwhile, and commands do not wait for that.
+/// Looks for new deployments when it is told to, also while others are still being compiled.
 async fn refresh(executor: Arc<dyn Executor>, changed: Arc<Notify>) {
+    changed.notified().await;
     loop {
-        changed.notified().await;
-        if let Err(error) = executor.refresh().await {
+        let refreshed = tokio::select! {
+            refreshed = executor.refresh() => refreshed,
+            () = changed.notified() => continue,
+        };
+        if let Err(error) = refreshed {
             tracing::warn!(%error, "deployments were not read: they will be within 2 s");
         }
+        changed.notified().await;
     }
 }
 

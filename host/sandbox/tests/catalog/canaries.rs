@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use stem_core::executor::Executor;
-use stem_core::ids::EnvelopeId;
-use stem_core::module_store::ModuleStore;
+use stem_core::ids::{Digest, EnvelopeId};
+use stem_core::module_store::{Activation, ModuleStore};
 use stem_core::names::DeploymentName;
 use stem_core::outcome::FailureKind;
 
@@ -78,6 +78,26 @@ fn a_canary_that_cannot_be_loaded_leaves_all_envelopes_with_the_active_version()
         shop.shelf
             .alter(|canary| canary.sealed.manifest = Bytes::from_static(b"\xc1"));
         shop.catalog.refresh().await.expect("refreshed");
+        assert_eq!(shop.modules(&[EnvelopeId::new()]).await, [old]);
+    });
+}
+
+/// M3: one that somebody has replaced was replaced for a reason.
+#[test]
+fn a_canary_that_is_replaced_by_one_that_cannot_be_loaded_has_no_share() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let old = shop.program("word-count", None).await.digest();
+        shop.deploy_canary("texts", &other_version("0x6b6b"), "100%")
+            .await;
+        let next = other_version("0x6a6a");
+        shop.shelf.hold(Digest::of(&next));
+        let manifest = shop.manifest("texts", &next).await;
+        shop.shelf.add(&Activation {
+            canary: Some("100%".parse().expect("a share")),
+            ..Activation::new(next, manifest, None)
+        });
+        shop.refusal("not-deployed", None).await;
         assert_eq!(shop.modules(&[EnvelopeId::new()]).await, [old]);
     });
 }

@@ -6,6 +6,7 @@ mod common;
 mod shop;
 mod signatures;
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
@@ -163,6 +164,22 @@ fn a_new_version_is_found_by_itself() {
     });
 }
 
+/// M3: also while the module of another deployment takes its time.
+#[test]
+fn versions_are_switched_while_another_module_is_being_loaded() {
+    block_on(async {
+        let shop = Shop::open().await;
+        let first = shop.program("word-count", None).await.digest();
+        let slow = running("(global.get $ok)").component();
+        shop.shelf.hold(Digest::of(&slow));
+        shop.deploy("slow", &slow).await;
+        let second = shop.deploy("texts", &other_version("0x6a6a")).await;
+        shop.switched_to(second).await;
+        shop.deploy("texts", &guest("word_count")).await;
+        shop.switched_to(first).await;
+    });
+}
+
 /// M3: an envelope that began on one version goes on with it.
 #[test]
 fn a_pinned_module_is_used_whatever_is_active() {
@@ -172,6 +189,8 @@ fn a_pinned_module_is_used_whatever_is_active() {
         shop.deploy("texts", &other_version("0x6a6a")).await;
         let program = shop.program("word-count", Some(first)).await;
         assert_eq!(program.digest(), first);
+        let again = shop.program("word-count", Some(first)).await;
+        assert!(Arc::ptr_eq(&program, &again), "made once");
         let (kind, _) = shop.refusal("other", Some(first)).await;
         assert_eq!(kind, FailureKind::UnknownTask);
         let (kind, _) = shop
@@ -225,6 +244,18 @@ fn a_module_that_cannot_be_compiled_here_is_left_alone_and_holds_up_no_other() {
             refreshed.expect("the others are loaded");
             shop.fault("word-count").await;
         }
+        assert_eq!(shop.fetched(), 1);
+    });
+}
+
+/// S5
+#[test]
+fn many_who_wait_for_a_module_that_cannot_be_compiled_here_have_it_tried_once() {
+    block_on(async {
+        let mut options = Options::new(1, SystemClock::shared());
+        options.compiler = Compiler::child("/bin/false");
+        let shop = Shop::running_on(Sandbox::new(options).expect("a sandbox")).await;
+        futures::future::join_all((0..20).map(|_| shop.fault("word-count"))).await;
         assert_eq!(shop.fetched(), 1);
     });
 }

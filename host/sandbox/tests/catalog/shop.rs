@@ -16,7 +16,7 @@ use stem_sandbox::{Catalog, Sandbox};
 
 use crate::common::hostile::running;
 use crate::common::store::Shelf;
-use crate::common::{guest, inspect, sandbox};
+use crate::common::{PATIENCE, guest, inspect, sandbox};
 
 /// A store with `word-count` in it, and a catalog that follows it.
 pub struct Shop {
@@ -117,6 +117,17 @@ impl Shop {
             }
         }
         modules
+    }
+
+    /// Returns when `word-count` runs on this module, without asking for anything to be looked for.
+    pub async fn switched_to(&self, digest: Digest) {
+        let switched = async {
+            while self.program("word-count", None).await.digest() != digest {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(20 * PATIENCE, switched).await;
+        waited.expect("the version is switched");
     }
 
     pub fn fetched(&self) -> u64 {

@@ -202,6 +202,26 @@ async fn a_command_makes_the_executor_look_for_deployments() {
         .expect("it looks in time");
 }
 
+/// M3: also while what it was told of before is still being compiled.
+#[tokio::test]
+async fn a_second_command_to_look_is_not_held_up_by_the_first() {
+    let gate = Gate::closed();
+    let rig = Rig::holding_refreshes(&gate);
+    let bench = Bench::start_rigged(rig, script([Step::echo()]), |_| {}).await;
+    bench.end(bench.enqueue(1).await[0]).await;
+    bench.clock.asleep(2).await;
+    for looks in 1..=2 {
+        bench.tell(Command::DeploymentsChanged).await;
+        let looked = async {
+            while bench.executor.refreshes() < looks {
+                tokio::task::yield_now().await;
+            }
+        };
+        let waited = tokio::time::timeout(BOUND, looked).await;
+        waited.expect("it looks in time");
+    }
+}
+
 // === settling ===
 
 /// B13: an envelope that cannot be settled holds up none that ended with it.
