@@ -67,7 +67,7 @@ pub enum Allocation {
 }
 
 impl Allocation {
-    /// The word that benchmarks and `health` print.
+    /// The word that benchmarks print.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Pooling => "pooling",

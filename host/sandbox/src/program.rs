@@ -1,5 +1,6 @@
 //! A task on its compiled module: what a worker runs.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -18,11 +19,11 @@ use crate::command::Console;
 use crate::context::{Guest, Ties};
 use crate::deploy_error::DeployError;
 use crate::engine::Class;
-use crate::fate::{Returned, outcome};
+use crate::fate::{Returned, ended, outcome};
 use crate::grants::Granted;
 use crate::grants::enqueue::Budget;
 use crate::grants::values::Values;
-use crate::instance::{Instance, Remains};
+use crate::instance::{Instance, Remains, bounded};
 use crate::limits::MemoryMeter;
 use crate::log::Log;
 use crate::module::{Entry, Module};
@@ -95,12 +96,16 @@ impl SandboxedTask {
             let problem = "the attempt has a fuel limit, and its deployment counts no fuel";
             return Err(ExecutorError::new(problem));
         }
-        let values = match self.granted.open()? {
-            Ok(values) => values,
-            Err(refusal) => return Ok(Execution::ended(Outcome::Failed(refusal))),
+        let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
+        let opening = pin!(async { Ok(self.granted.open().await) });
+        let values = match bounded(opening, &watch).await {
+            Ok(opened) => match opened? {
+                Ok(values) => values,
+                Err(refusal) => return Ok(Execution::ended(Outcome::Failed(refusal))),
+            },
+            Err(error) => return Ok(Execution::ended(ended(&error, &run.limits, &watch)?)),
         };
         let masks = values.masks.clone();
-        let watch = Watch::start(&self.clock, &run.limits, run.stop.clone());
         let (returned, remains) = self.call(run, &watch, values, stopwatch).await?;
         let mut outcome = outcome(returned, &run.limits, &watch)?;
         masks.hide_in(&mut outcome);

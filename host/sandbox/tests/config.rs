@@ -8,9 +8,9 @@ use std::sync::atomic::Ordering;
 use bytes::Bytes;
 use common::granting::{Vault, granted};
 use common::hostile::{Hostile, running};
-use common::{Attempt, block_on, failure, guest, result};
+use common::{Attempt, block_on, crossed, failure, guest, result};
 use stem_core::executor::{Execution, Program};
-use stem_core::outcome::{Disposition, FailureKind};
+use stem_core::outcome::{Disposition, FailureKind, Limit};
 
 const TOKEN: &str = "hunter2-4711";
 const GRANTED: &str = "[grants]\nconfig = { REGION = \"eu\" }\nsecrets = [\"TOKEN\"]\n";
@@ -40,6 +40,21 @@ fn a_module_reads_the_values_and_secrets_that_it_was_granted_and_no_others() {
         ]
     });
     assert_eq!(values, ["\"eu\"", &format!("\"{TOKEN}\""), "null"]);
+}
+
+/// S3: where the disk does not answer.
+#[test]
+fn a_task_whose_secrets_are_not_read_in_time_is_ended_at_its_hard_limit() {
+    let policy = format!("[defaults]\nhard-time-limit = \"200ms\"\n{GRANTED}");
+    let vault = Vault::with(&[("TOKEN", TOKEN)]);
+    let execution = block_on(async {
+        let tell = granted(&guest("tell"), &policy, Arc::clone(&vault)).await;
+        vault.is_stuck.store(true, Ordering::SeqCst);
+        let execution = Attempt::json("{}").run(&tell.expect("good")).await;
+        vault.is_stuck.store(false, Ordering::SeqCst);
+        execution
+    });
+    assert_eq!(crossed(&execution).0, Limit::HardTime);
 }
 
 /// M4

@@ -44,9 +44,18 @@ impl Granted {
         })
     }
 
-    /// The secrets as they are when an attempt starts; or why it cannot start (M4).
-    pub(crate) fn open(&self) -> Result<Result<Values, Failure>, ExecutorError> {
-        Values::read(&self.grants, &*self.secrets)
+    /// The secrets as they are when an attempt starts; or why it cannot start (M4). They are read where that holds up no
+    /// guest: a file may lie on a slow disk.
+    pub(crate) async fn open(self: &Arc<Self>) -> Result<Result<Values, Failure>, ExecutorError> {
+        if !Values::are_needed(&self.grants) {
+            return Ok(Ok(Values::default()));
+        }
+        let granted = Arc::clone(self);
+        let read = move || Values::read(&granted.grants, &*granted.secrets);
+        let opened = tokio::task::spawn_blocking(read).await;
+        opened.unwrap_or_else(|error| {
+            Err(ExecutorError::new("open the task's secrets").because(error))
+        })
     }
 
     /// The clocks and random numbers of an attempt, where they are to be the same in every one of its envelope.

@@ -23,15 +23,17 @@ pub(crate) struct Values {
 }
 
 impl Values {
+    /// Whether these grants name any.
+    pub(super) fn are_needed(grants: &Grants) -> bool {
+        !(grants.secrets.is_empty() && grants.http_headers.is_empty())
+    }
+
     /// What these grants name. A missing one, or one that may not be used, is the attempt's failure; a machine that
     /// cannot read one is a fault of the host.
     pub(super) fn read(
         grants: &Grants,
         secrets: &dyn Secrets,
     ) -> Result<Result<Self, Failure>, ExecutorError> {
-        if grants.secrets.is_empty() && grants.http_headers.is_empty() {
-            return Ok(Ok(Self::default()));
-        }
         let mut values = BTreeMap::new();
         for name in grants.needed_secrets() {
             match secrets.value(name) {

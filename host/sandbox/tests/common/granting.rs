@@ -14,6 +14,8 @@ use stem_sandbox::{DeployError, Options, Overrides, Sandbox};
 #[derive(Debug, Default)]
 pub struct Vault {
     values: Mutex<BTreeMap<String, String>>,
+    /// Whether reading them takes until this is taken back.
+    pub is_stuck: AtomicBool,
     /// Whether the machine cannot read them.
     pub is_broken: AtomicBool,
 }
@@ -37,6 +39,9 @@ impl Vault {
 
 impl Secrets for Vault {
     fn value(&self, name: &SecretName) -> Result<Option<Secret>, SecretError> {
+        while self.is_stuck.load(Ordering::SeqCst) {
+            std::thread::yield_now();
+        }
         if self.is_broken.load(Ordering::SeqCst) {
             return Err(SecretError::unreadable(name, "the disk is gone"));
         }
