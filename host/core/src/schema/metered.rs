@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Steps that a check may take: one for each question about a value, and one for each of its bytes or members that
 /// the question is about.
-const MOST_STEPS: usize = 10_000_000;
+pub(super) const MOST_STEPS: usize = 10_000_000;
 /// Stack that a check may take of whatever thread it runs on.
 const MOST_STACK: usize = 1 << 20;
 
@@ -48,10 +48,10 @@ thread_local! {
     static METER: Cell<Meter> = const { Cell::new(IDLE) };
 }
 
-/// Runs a check, as long as it keeps its bounds.
-pub(super) fn metered<T>(check: impl FnOnce() -> T) -> Result<T, Stopped> {
+/// Runs a check, as long as it takes no more than so many steps.
+pub(super) fn metered<T>(steps: usize, check: impl FnOnce() -> T) -> Result<T, Stopped> {
     METER.set(Meter {
-        left: MOST_STEPS,
+        left: steps,
         floor: stack_position().saturating_sub(MOST_STACK),
     });
     // A validator has no state that a check could leave half changed.

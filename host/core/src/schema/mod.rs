@@ -8,16 +8,19 @@ mod reach;
 
 use std::sync::Arc;
 
+use jsonschema::error::ValidationErrorKind;
 use jsonschema::{Draft, PatternOptions, Validator};
 use serde_json::Value;
 
 use crate::payload::{self, Format, Payload};
-use metered::{Metered, MeteredJson, metered};
+use metered::{MOST_STEPS, Metered, MeteredJson, metered};
 
 /// The longest schema that is taken.
 const LONGEST: usize = 256 << 10;
-/// Bytes that one compiled `pattern` may take.
-const LARGEST_PATTERN: usize = 128 << 10;
+/// Bytes that one compiled `pattern` may take: enough for a thousand repetitions of a class.
+const LARGEST_PATTERN: usize = 1 << 20;
+/// Steps for what to say of a payload that does not fit: each writes down what is wrong, and takes longer.
+const STEPS_TO_SAY: usize = MOST_STEPS / 10;
 /// Compiling follows what is nested in a schema, deeper than the stack of any thread of ours may be.
 const COMPILER_STACK: usize = 32 << 20;
 
@@ -58,6 +61,11 @@ pub enum SchemaError {
     /// More regular expressions than anybody would write.
     #[error("it has more than {} patterns: use fewer", reach::MOST_PATTERNS)]
     TooManyPatterns,
+    /// A regular expression that takes too long, or too much memory, or is none.
+    #[error(
+        "its pattern {0} cannot be used: write it without look-around and back references, and with smaller repetitions"
+    )]
+    Pattern(String),
     /// It is no schema.
     #[error("{0}")]
     Invalid(String),
@@ -79,15 +87,17 @@ impl Schema {
         reach::check(&schema)?;
         let compiled = std::thread::scope(|scope| {
             let compiler = std::thread::Builder::new().stack_size(COMPILER_STACK);
-            let compiler = compiler.spawn_scoped(scope, || build(&schema))?;
-            compiler
-                .join()
-                .map_err(|_| std::io::Error::other("its compiler stopped"))
+            let compiler = compiler.spawn_scoped(scope, || build(&schema));
+            let compiled = compiler.map(|compiler| compiler.join());
+            match compiled {
+                Ok(Ok(compiled)) => compiled,
+                Ok(Err(_)) => Err(invalid("its compiler stopped")),
+                Err(error) => Err(invalid(format!(
+                    "there is no thread to compile it: {error}"
+                ))),
+            }
         });
-        compiled
-            .unwrap_or_else(|error| Err(format!("it was not compiled: {error}")))
-            .map(|validator| Self(Arc::new(validator)))
-            .map_err(SchemaError::Invalid)
+        compiled.map(|validator| Self(Arc::new(validator)))
     }
 
     /// Whether the payload's value fits; otherwise where it differs, and how.
@@ -114,12 +124,12 @@ impl Schema {
     }
 
     fn check_value(&self, value: &Value) -> Result<(), String> {
-        let fits = metered(|| self.0.is_valid(Metered(value)));
+        let fits = metered(MOST_STEPS, || self.0.is_valid(Metered(value)));
         if fits.map_err(|stopped| stopped.to_string())? {
             return Ok(());
         }
         // Looked at once more for what to say: most payloads fit.
-        let said = metered(|| {
+        let said = metered(STEPS_TO_SAY, || {
             let error = self.0.validate(Metered(value)).err()?;
             Some(match error.instance_path().as_str() {
                 "" => error.to_string(),
@@ -131,13 +141,23 @@ impl Schema {
     }
 }
 
-fn build(schema: &Value) -> Result<Validator<MeteredJson>, String> {
+fn build(schema: &Value) -> Result<Validator<MeteredJson>, SchemaError> {
     jsonschema::options_for::<MeteredJson>()
         .with_draft(Draft::Draft202012)
         // Takes time in proportion to the text, whatever the pattern.
         .with_pattern_options(PatternOptions::regex().size_limit(LARGEST_PATTERN))
         .build(schema)
-        .map_err(|error| error.to_string())
+        .map_err(|error| {
+            let kind = error.kind();
+            match matches!(kind, ValidationErrorKind::Format { format } if format == "regex") {
+                true => SchemaError::Pattern(error.instance().to_string()),
+                false => invalid(error),
+            }
+        })
+}
+
+fn invalid(problem: impl ToString) -> SchemaError {
+    SchemaError::Invalid(problem.to_string())
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(super) const DEEPEST: usize = 64;
 /// The most schemas that one value is held against.
 pub(super) const MOST_SCHEMAS: usize = 10_000;
 /// Each takes memory when it is compiled.
-pub(super) const MOST_PATTERNS: usize = 256;
+pub(super) const MOST_PATTERNS: usize = 64;
 
 /// Keywords whose schemas look at the value that their own schema looks at: one, a list, or by name.
 const ONE: [&str; 4] = ["not", "if", "then", "else"];

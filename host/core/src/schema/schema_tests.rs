@@ -87,7 +87,7 @@ fn a_schema_that_multiplies_itself_is_refused() {
         assert_eq!(refused(&doubled), SchemaError::TooWide.to_string());
     }
     let by_name = chain(
-        60,
+        20,
         |next| json!({"dependentSchemas": {"a": next, "b": next}}),
     );
     assert_eq!(refused(&by_name), SchemaError::TooWide.to_string());
@@ -167,8 +167,8 @@ fn a_check_that_takes_too_many_steps_is_given_up() {
 /// S3: on the stack of a small thread.
 #[test]
 fn a_check_that_goes_too_deep_is_given_up() {
-    let mut schema = chain(28, |next| json!({"allOf": [next]}));
-    schema["$defs"]["d28"] = json!({"items": {"$ref": "#"}});
+    let mut schema = chain(20, |next| json!({"not": {"not": next}}));
+    schema["$defs"]["d20"] = json!({"items": {"$ref": "#"}});
     let schema = good(&schema);
     let nested = |depth| (0..depth).fold(json!([]), |inner, _| Value::Array(vec![inner]));
     let check = move || [3, 1_500].map(|depth| schema.check_value(&nested(depth)));
@@ -186,16 +186,16 @@ fn a_check_that_goes_too_deep_is_given_up() {
 /// S3
 #[test]
 fn patterns_are_of_the_kind_that_takes_no_longer_for_longer_texts() {
-    assert!(refused(&json!({"pattern": "^(?=a)b"})).contains("regex"));
-    let large = json!({"pattern": "^((a{1,99}){1,99}){1,99}$"});
-    assert!(compiled(&large).is_err());
-    let many: Vec<Value> = (0..300)
-        .map(|n| json!({"pattern": n.to_string()}))
-        .collect();
-    assert_eq!(
-        refused(&json!({"prefixItems": many})),
-        SchemaError::TooManyPatterns.to_string()
-    );
+    for pattern in ["^(?=a)b", "(", "^((a{1,99}){1,99}){1,99}$"] {
+        let said = refused(&json!({"pattern": pattern}));
+        assert_eq!(
+            said,
+            SchemaError::Pattern(format!("{pattern:?}")).to_string()
+        );
+    }
+    let many: Vec<Value> = (0..65).map(|n| json!({"pattern": n.to_string()})).collect();
+    let too_many = SchemaError::TooManyPatterns.to_string();
+    assert_eq!(refused(&json!({"prefixItems": many})), too_many);
     let usual = good(&json!({"pattern": r"^[\w.+-]+@[\w-]+\.[\w.-]{2,64}$"}));
     assert!(usual.check_value(&json!("a.b@example.com")).is_ok());
 }
