@@ -222,6 +222,21 @@ fn a_task_is_asked_to_stop_at_its_soft_limit_and_may_try_again() {
     assert_eq!(failure(&execution).disposition, Disposition::Retry);
 }
 
+/// S3, W7: whether its own soft limit or somebody outside asks.
+#[test]
+fn a_task_that_does_not_stop_when_it_is_asked_is_ended_at_its_hard_limit() {
+    let limits = [("soft-time-limit", "50ms"), ("hard-time-limit", "200ms")];
+    let misbehave = block_on(misbehave(&limits));
+    for stop in [Stop::No, Stop::Asked(StopReason::Cancelled)] {
+        let (_sender, signal) = watch::channel(stop);
+        let spinning = Attempt::fate("spin").stopping(signal);
+        let execution = block_on(spinning.run(&misbehave));
+        let (limit, allowed, used) = common::crossed(&execution);
+        assert_eq!((limit, allowed), (Limit::HardTime, 200), "{stop:?}");
+        assert!(used >= 200 && execution.usage.wall < PATIENCE, "{used}");
+    }
+}
+
 const LOAD: &str =
     r#"(import "stem:task/context@0.1.0" "load-checkpoint" (func $load (param i32)))"#;
 
@@ -304,7 +319,7 @@ fn a_checkpoint_goes_from_one_attempt_to_the_next() {
 #[test]
 fn an_attempt_is_given_its_payload_and_says_what_it_used() {
     let execution = block_on(async {
-        let program = program(&sandbox(2), &guest("noop"), &[]).await;
+        let program = common::noop(&sandbox(2)).await;
         let mut attempt = Attempt::json("{}");
         attempt.payload = Payload::new("image/png", vec![0x89; 100_000]);
         attempt.headers.insert(

@@ -1,18 +1,16 @@
-//! Attempts beside and after one another: nobody is harmed by a neighbour, and nobody sees what another wrote (S1, S3).
+//! Attempts beside one another and what is around them: nobody is harmed by a neighbour, and nobody reaches what it was not
+//! given (S1, S2, S3).
 
 mod common;
 
 use std::sync::Arc;
 
 use common::hostile::{Hostile, running};
-use common::{
-    Attempt, block_on, crossed, failure, guest, misbehave, program, result, sandbox, sandbox_with,
-};
+use common::{Attempt, block_on, crossed, failure, guest, program, result, sandbox, sandbox_with};
 use futures::future::join_all;
 use stem_core::clock::SystemClock;
-use stem_core::executor::{Execution, Program, Stop};
+use stem_core::executor::{Execution, Stop};
 use stem_core::outcome::{FailureKind, Limit};
-use stem_core::payload::Payload;
 use stem_sandbox::{Allocation, Options, Sandbox};
 
 // === neighbours ===
@@ -23,9 +21,16 @@ const NEIGHBOURS: usize = 100;
 async fn mixed(sandbox: &Arc<Sandbox>) -> (Vec<Execution>, Vec<Execution>) {
     let hard = [("hard-time-limit", "1s")];
     let misbehave = program(sandbox, &guest("misbehave"), &hard).await;
-    let noop = program(sandbox, &guest("noop"), &[]).await;
-    let fates = ["spin", "hog", "trap", "flood", "garbage"];
-    let bad = join_all(fates.map(|fate| Attempt::fate(fate).run(&misbehave)));
+    let noop = common::noop(sandbox).await;
+    let bad = [
+        Attempt::fate("spin"),
+        Attempt::fate("hog"),
+        Attempt::fate("trap"),
+        // Quick enough to end before its limit in time, which all that spin share with it.
+        Attempt::json(r#"{"fate":"flood","bytes":200000}"#),
+        Attempt::fate("garbage"),
+    ];
+    let bad = join_all(bad.map(|attempt| attempt.run(&misbehave)));
     let good = join_all((0..NEIGHBOURS).map(|number| {
         let payload = format!("{{\"number\":{number}}}");
         Attempt::json(&payload).run(&noop)
@@ -69,7 +74,7 @@ fn guests_that_spin_starve_nobody() {
     block_on(async {
         let sandbox = sandbox(16);
         let misbehave = program(&sandbox, &guest("misbehave"), &[("hard-time-limit", "1s")]).await;
-        let noop = program(&sandbox, &guest("noop"), &[]).await;
+        let noop = common::noop(&sandbox).await;
         let spinning = join_all((0..8).map(|_| Attempt::fate("spin").run(&misbehave)));
         let quick = async { join_all((0..20).map(|_| Attempt::json("1").run(&noop))).await };
         let (spun, quick) = futures::join!(spinning, quick);
@@ -134,142 +139,10 @@ fn a_machine_without_room_for_the_pool_runs_without_it() {
     let sandbox = Sandbox::new(options).expect("a sandbox");
     assert_eq!(sandbox.allocation(), Allocation::OnDemand);
     let execution = block_on(async {
-        let noop = program(&sandbox, &guest("noop"), &[]).await;
+        let noop = common::noop(&sandbox).await;
         Attempt::json("1").run(&noop).await
     });
     assert_eq!(result(&execution), "1");
-}
-
-// === secrets ===
-
-/// A guest that grows to 40 pages, and then either writes a secret wherever it can, or looks for one.
-fn spy() -> Hostile {
-    let items = r#"
-        (memory (export "memory") 2)
-        (table $table 4 200 funcref)
-        (global $kept (mut i64) (i64.const 0))
-        (func $secret)
-        (elem declare func $secret)
-        (func $write (local $at i32)
-          (global.set $kept (i64.const 0x5353535353535353))
-          (table.fill $table (i32.const 0) (ref.func $secret) (table.size $table))
-          (memory.fill (i32.const 8192) (i32.const 0x53) (i32.const 2613248)))
-        (func $search (result i32) (local $at i32)
-          (if (i64.ne (global.get $kept) (i64.const 0)) (then (return (i32.const 1))))
-          (loop $entries
-            (if (i32.eqz (ref.is_null (table.get $table (local.get $at)))) (then (return (i32.const 2))))
-            (local.set $at (i32.add (local.get $at) (i32.const 1)))
-            (br_if $entries (i32.lt_u (local.get $at) (table.size $table))))
-          (local.set $at (i32.const 8192))
-          (loop $words
-            (if (i64.eq (i64.load (local.get $at)) (i64.const 0x5353535353535353)) (then (return (i32.const 3))))
-            (local.set $at (i32.add (local.get $at) (i32.const 8)))
-            (br_if $words (i32.lt_u (local.get $at) (i32.const 2621432))))
-          (i32.const 0))"#;
-    // The payload's body lies behind the 88 bytes of the attempt: `w` writes, `t` writes
-    // and traps, anything else searches. What was found
-    // is added to `ok`'s first letter.
-    let run = r#"
-        (local $what i32)
-        (if (i32.eq (memory.grow (i32.const 38)) (i32.const -1)) (then unreachable))
-        (drop (table.grow $table (ref.null func) (i32.const 96)))
-        (local.set $what (i32.load8_u (i32.load (i32.add (local.get $call) (i32.const 96)))))
-        (if (i32.eq (local.get $what) (i32.const 116)) (then (call $write) (unreachable)))
-        (if (i32.eq (local.get $what) (i32.const 119))
-          (then (call $write))
-          (else (i32.store8 (i32.const 3088) (i32.add (i32.const 111) (call $search)))))
-        (global.get $ok)"#;
-    running(run).with_items(items)
-}
-
-/// Another module that looks the same way: a slot may change its module.
-fn other_spy() -> Hostile {
-    let mut other = spy();
-    other.name = "other".to_owned();
-    other.items = other
-        .items
-        .replace(r#"(export "memory") 2"#, r#"(export "memory") 3"#);
-    other
-}
-
-async fn ask(program: &Arc<dyn Program>, payload: &'static str) -> Execution {
-    let mut attempt = Attempt::json("");
-    attempt.payload = Payload::new("text/plain", payload);
-    attempt.run(program).await
-}
-
-/// Every class of engine that ships, by the setting that asks for it.
-const CLASSES: [&[(&str, &str)]; 2] = [&[], &[("fuel-limit", "1000000000")]];
-
-/// Guests of another sandbox take memory until they are ended: the machine has less for the slots.
-async fn press() {
-    let misbehave = misbehave(&[]).await;
-    for pressing in join_all((0..4).map(|_| Attempt::fate("hog").run(&misbehave))).await {
-        assert_eq!(crossed(&pressing).0, Limit::Memory);
-    }
-}
-
-/// On every class of engine.
-async fn assert_nothing_is_found(sandbox: &Arc<Sandbox>, concurrent: usize) {
-    for class in CLASSES {
-        assert_nothing_is_found_on(sandbox, class, concurrent).await;
-    }
-}
-
-/// Secrets are written in as many slots as there are, and looked for in all of them, by both modules.
-async fn assert_nothing_is_found_on(
-    sandbox: &Arc<Sandbox>,
-    class: &[(&str, &str)],
-    concurrent: usize,
-) {
-    let spy = program(sandbox, &spy().component(), class).await;
-    let other = program(sandbox, &other_spy().component(), class).await;
-    for _ in 0..5 {
-        for written in join_all((0..concurrent).map(|_| ask(&spy, "w"))).await {
-            assert!(written.usage.peak_memory_bytes > 40 * 65_536);
-        }
-        for trapped in join_all((0..concurrent).map(|_| ask(&other, "t"))).await {
-            assert!(matches!(
-                failure(&trapped).kind,
-                FailureKind::Trapped { .. }
-            ));
-        }
-        press().await;
-        for searching in [&spy, &other] {
-            for found in join_all((0..concurrent).map(|_| ask(searching, "s"))).await {
-                assert_eq!(result(&found), "ok");
-            }
-        }
-    }
-}
-
-/// S1
-#[test]
-fn nothing_that_an_attempt_wrote_is_found_in_its_slot() {
-    block_on(async { assert_nothing_is_found(&sandbox(1), 1).await });
-    block_on(async { assert_nothing_is_found(&sandbox(24), 32).await });
-}
-
-/// S1
-#[test]
-fn nothing_that_an_attempt_wrote_is_found_without_a_pool() {
-    let sandbox = || sandbox_with(8, Allocation::OnDemand);
-    block_on(async { assert_nothing_is_found(&sandbox(), 8).await });
-}
-
-/// S1: the search does find what is there.
-#[test]
-fn the_search_finds_a_secret_within_one_attempt() {
-    let mut telltale = spy();
-    telltale.run = telltale.run.replace(
-        "(call $write)",
-        "(call $write) (i32.store8 (i32.const 3088) (i32.add (i32.const 111) (call $search)))",
-    );
-    let found = block_on(async {
-        let program = program(&sandbox(1), &telltale.component(), &[]).await;
-        ask(&program, "w").await
-    });
-    assert_eq!(result(&found), "pk");
 }
 
 // === what a guest can reach ===
@@ -277,7 +150,10 @@ fn the_search_finds_a_secret_within_one_attempt() {
 const REACHING: &str = "
     import wasi:cli/environment@0.2.0;
     import wasi:filesystem/preopens@0.2.0;
-    import wasi:sockets/tcp-create-socket@0.2.0;";
+    import wasi:sockets/tcp-create-socket@0.2.0;
+    import wasi:sockets/udp-create-socket@0.2.0;
+    import wasi:sockets/instance-network@0.2.0;
+    import wasi:sockets/ip-name-lookup@0.2.0;";
 
 const AROUND: &str = "
     package wasi:cli@0.2.0 { interface environment {
@@ -293,6 +169,7 @@ const AROUND: &str = "
     }
     package wasi:sockets@0.2.0 {
         interface network {
+            resource network;
             enum error-code { unknown, access-denied, not-supported, invalid-argument, out-of-memory, timeout,
                 concurrency-conflict, not-in-progress, would-block, invalid-state, new-socket-limit,
                 address-not-bindable, address-in-use, remote-unreachable, connection-refused, connection-reset,
@@ -306,13 +183,43 @@ const AROUND: &str = "
             use tcp.{tcp-socket};
             create-tcp-socket: func(family: ip-address-family) -> result<tcp-socket, error-code>;
         }
+        interface udp { resource udp-socket; }
+        interface udp-create-socket {
+            use network.{error-code, ip-address-family};
+            use udp.{udp-socket};
+            create-udp-socket: func(family: ip-address-family) -> result<udp-socket, error-code>;
+        }
+        interface instance-network {
+            use network.{network};
+            instance-network: func() -> network;
+        }
+        interface ip-name-lookup {
+            use network.{network, error-code};
+            resource resolve-address-stream;
+            resolve-addresses: func(network: borrow<network>, name: string) -> result<resolve-address-stream, error-code>;
+        }
     }";
 
 const CALLS: &str = r#"
     (import "wasi:cli/environment@0.2.0" "get-environment" (func $environment (param i32)))
     (import "wasi:cli/environment@0.2.0" "get-arguments" (func $arguments (param i32)))
     (import "wasi:filesystem/preopens@0.2.0" "get-directories" (func $directories (param i32)))
-    (import "wasi:sockets/tcp-create-socket@0.2.0" "create-tcp-socket" (func $socket (param i32 i32)))"#;
+    (import "wasi:sockets/tcp-create-socket@0.2.0" "create-tcp-socket" (func $tcp (param i32 i32)))
+    (import "wasi:sockets/udp-create-socket@0.2.0" "create-udp-socket" (func $udp (param i32 i32)))
+    (import "wasi:sockets/instance-network@0.2.0" "instance-network" (func $network (result i32)))
+    (import "wasi:sockets/ip-name-lookup@0.2.0" "resolve-addresses" (func $resolve (param i32 i32 i32 i32)))"#;
+
+/// An address written out: a host that resolves names at all knows this one.
+const NAME: &str = r#"(memory (export "memory") 2) (data (i32.const 8704) "127.0.0.1")"#;
+
+/// A call whose result's first byte says that it is an error, and whose fifth that it is this one.
+fn refused(call: &str, error: u8) -> String {
+    format!(
+        "({call} (i32.const 8192))
+        (if (i32.ne (i32.load8_u (i32.const 8192)) (i32.const 1)) (then unreachable))
+        (if (i32.ne (i32.load8_u (i32.const 8196)) (i32.const {error})) (then unreachable))"
+    )
+}
 
 /// S2
 #[test]
@@ -322,15 +229,26 @@ fn a_guest_has_no_environment_no_files_and_no_network() {
             "(call {call} (i32.const 8192)) (if (i32.load (i32.const 8196)) (then unreachable))"
         )
     };
-    let lists = ["$environment", "$arguments", "$directories"]
-        .map(empty)
-        .concat();
-    // A result whose first byte says that it is an error, and whose fifth that it is `access-denied`.
-    let refused = "(call $socket (i32.const 0) (i32.const 8192))
-        (if (i32.ne (i32.load8_u (i32.const 8192)) (i32.const 1)) (then unreachable))
-        (if (i32.ne (i32.load8_u (i32.const 8196)) (i32.const 1)) (then unreachable))";
-    let module =
-        running(&format!("{lists} {refused} (global.get $ok)")).importing(REACHING, AROUND, CALLS);
+    let lists = ["$environment", "$arguments", "$directories"].map(empty);
+    let resolve = "call $resolve (call $network) (i32.const 8704) (i32.const 9)";
+    let (denied, no_resolver) = (1, 20);
+    let network = [
+        refused("call $tcp (i32.const 0)", denied),
+        refused("call $udp (i32.const 0)", denied),
+        refused(resolve, no_resolver),
+    ];
+    let run = [
+        lists.concat(),
+        network.concat(),
+        "(global.get $ok)".to_owned(),
+    ]
+    .concat();
+    let module = running(&run).importing(REACHING, AROUND, CALLS);
+    assert_succeeds(&module.with_items(NAME));
+}
+
+#[track_caller]
+fn assert_succeeds(module: &Hostile) {
     let execution = block_on(async {
         let program = program(&sandbox(1), &module.component(), &[]).await;
         Attempt::json("{}").run(&program).await

@@ -34,7 +34,7 @@ use stem_core::payload::Payload;
 use stem_core::policy::Limits;
 use stem_sandbox::{Allocation, Inspected, Options, Overrides, Parts, Sandbox, TimedTask};
 use tokio::runtime::{Builder, Runtime};
-use tokio::sync::{Notify, OnceCell, watch};
+use tokio::sync::{Barrier, Notify, OnceCell, watch};
 
 /// How much later than it should an event may come on a busy machine.
 pub const PATIENCE: Duration = Duration::from_secs(2);
@@ -103,10 +103,20 @@ pub async fn program(
     module: &Bytes,
     settings: &[(&str, &str)],
 ) -> Arc<dyn Program> {
-    let mut inspected = inspect(sandbox, module, settings).await;
-    let (task, grants) = (inspected.tasks.remove(0), inspected.grants);
-    let program = sandbox.program(module, task, &grants).await;
+    let inspected = inspect(sandbox, module, settings).await;
+    let task = inspected.tasks[0].clone();
+    let program = sandbox.program(module, task, &inspected.grants).await;
     program.expect("a good module")
+}
+
+/// The task that gives back what it is given.
+pub async fn noop(sandbox: &Arc<Sandbox>) -> Arc<dyn Program> {
+    let module = guest("noop");
+    let inspected = inspect(sandbox, &module, &[]).await;
+    let mut tasks = inspected.tasks.into_iter();
+    let task = tasks.find(|task| task.name.as_str() == "noop");
+    let program = sandbox.program(&module, task.expect("it is there"), &inspected.grants);
+    program.await.expect("a good module")
 }
 
 /// `misbehave` with these settings.
@@ -257,6 +267,8 @@ pub struct Kept {
     /// Whether a checkpoint that is asked for comes only when `answer` is told.
     pub is_stuck: AtomicBool,
     pub answer: Notify,
+    /// Where attempts that share this wait for one another when they ask for a checkpoint.
+    pub meeting: Option<Barrier>,
     /// How long the guest waited for a core in all.
     pub waited: Mutex<Duration>,
     /// Where its buckets lie.
@@ -286,6 +298,9 @@ impl AttemptContext for Kept {
         self.asked.notify_one();
         if self.is_stuck.load(Ordering::SeqCst) {
             self.answer.notified().await;
+        }
+        if let Some(meeting) = &self.meeting {
+            meeting.wait().await;
         }
         Ok(self.checkpoint.lock().expect("not poisoned").clone())
     }
