@@ -1,13 +1,13 @@
 //! A system of its own for one test: a folder, a store in it, and the built `stem-host` as a user runs it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::worker::Worker;
+use crate::worker::{Worker, in_use};
 use crate::workspace;
 
 /// No wait of a test lasts longer.
@@ -49,13 +49,27 @@ impl Answer {
     }
 
     fn of(mut command: Command) -> Self {
-        let output = command.output().expect("stem-host is built");
+        command.output().expect("stem-host is built").into()
+    }
+}
+
+impl From<Output> for Answer {
+    fn from(output: Output) -> Self {
         Self {
             code: output.status.code().unwrap_or(-1),
             stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
             stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
         }
     }
+}
+
+/// What a command took.
+#[derive(Debug, Clone, Copy)]
+pub struct Cost {
+    /// From its start to its end.
+    pub wall: Duration,
+    /// The most memory that it had in use at one time, without processes of its own, as it was seen last.
+    pub peak_bytes: u64,
 }
 
 impl Default for TestHost {
@@ -146,6 +160,26 @@ impl TestHost {
         Answer::of(command)
     }
 
+    /// Runs a command that prints little to its end, and says what it took.
+    ///
+    /// # Panics
+    /// Where it cannot be run, or does not end in time.
+    pub fn run_measured(&self, arguments: &[&str]) -> (Answer, Cost) {
+        let began = now();
+        let mut command = self.command(arguments);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("stem-host is built");
+        let mut peak_bytes = 0;
+        while child.try_wait().expect("a child can be asked").is_none() {
+            // The system forgets it together with the process.
+            peak_bytes = in_use(child.id(), "VmHWM:").unwrap_or(peak_bytes);
+            assert!(began.elapsed() < PATIENCE, "{arguments:?} does not end");
+        }
+        let wall = began.elapsed();
+        let output = child.wait_with_output().expect("a child can be waited for");
+        (Answer::from(output), Cost { wall, peak_bytes })
+    }
+
     /// Runs a command that must succeed, and gives what it prints.
     ///
     /// # Panics
@@ -178,9 +212,20 @@ impl TestHost {
 
     /// Enqueues many at once, and gives their ids.
     pub fn enqueue_each(&self, task: &str, payloads: impl Iterator<Item = Value>) -> Vec<String> {
+        self.enqueue_each_with(task, payloads, &[])
+    }
+
+    /// The same with these flags.
+    pub fn enqueue_each_with(
+        &self,
+        task: &str,
+        payloads: impl Iterator<Item = Value>,
+        flags: &[&str],
+    ) -> Vec<String> {
         let lines: Vec<String> = payloads.map(|payload| payload.to_string()).collect();
         let file = self.write("payloads.jsonl", lines.join("\n"));
-        let printed = self.ok(&["enqueue", task, "--each", &format!("@{file}")]);
+        let each = format!("@{file}");
+        let printed = self.ok(&[&["enqueue", task, "--each", each.as_str()], flags].concat());
         printed.lines().map(str::to_owned).collect()
     }
 

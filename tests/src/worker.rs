@@ -79,14 +79,7 @@ impl Worker {
     /// # Panics
     /// Where it has ended.
     pub fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()));
-        let status = status.expect("the worker runs");
-        let mut words = status
-            .lines()
-            .filter_map(|line| line.strip_prefix("VmRSS:"))
-            .flat_map(str::split_whitespace);
-        let kibibytes = words.next().and_then(|number| number.parse().ok());
-        kibibytes.map_or(0, |number: u64| number << 10)
+        in_use(self.child.id(), "VmRSS:").expect("the worker runs")
     }
 
     /// `kill -9`.
@@ -127,6 +120,14 @@ impl Worker {
         let status = self.child.wait().expect("a child can be waited for");
         (status, began.elapsed())
     }
+}
+
+/// What the system says of a process's memory under this name; nothing where it has ended.
+pub(crate) fn in_use(process: u32, name: &str) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    let kibibytes: u64 = line.split_whitespace().next()?.parse().ok()?;
+    Some(kibibytes << 10)
 }
 
 impl Drop for Worker {

@@ -50,6 +50,23 @@ fn what_runs_is_asked_to_stop_when_it_is_cancelled() {
     );
 }
 
+/// W7, S3: a task that does not listen has until its hard limit.
+#[test]
+fn what_does_not_stop_when_it_is_asked_is_cancelled_at_its_hard_limit() {
+    let host = TestHost::new();
+    host.deploy("misbehave", &["--hard", "3s"]);
+    let _worker = host.worker(&[]);
+    let id = running(&host, &json!({"fate": "spin"}));
+    host.ok(&["cancel", &id]);
+    assert_eq!(host.state(&id), "running");
+    let outcome = host.outcome(&id);
+    assert_eq!(outcome["state"], "cancelled", "{outcome}");
+    let wall = outcome["attempts"][0]["wall_ms"].as_f64();
+    let wall = Duration::from_secs_f64(wall.expect("it ran") / 1_000.0);
+    let hard = Duration::from_secs(3);
+    assert!(wall >= hard && wall < hard + SOON, "{outcome}");
+}
+
 /// W7: within 100 ms.
 #[test]
 fn what_spins_is_ended_at_once_when_it_is_cancelled_now() {

@@ -6,35 +6,36 @@
 mod wat;
 
 use serde_json::{Value, json};
-use stem_tests::arena::{Arena, assert_all_failed};
-use stem_tests::host::TestHost;
+use stem_tests::arena::{Arena, TENANT, assert_all_failed};
+use stem_tests::host::{TestHost, text};
 use wat::{Hostile, enqueueing, running};
 
-/// Runs guests of one fate among a hundred neighbours on one worker, and gives how they ended.
+/// Runs guests of one fate amid neighbours on one worker, and gives how they ended.
 fn amid_neighbours(fate: &Value) -> Vec<Value> {
+    misbehaving(&["--hard", "1s", "--memory", "32MiB"], fate)
+}
+
+/// The same with these flags of `deploy`.
+fn misbehaving(flags: &[&str], fate: &Value) -> Vec<Value> {
     let host = TestHost::new();
-    host.deploy("misbehave", &["--hard", "1s", "--memory", "32MiB"]);
+    host.deploy("misbehave", flags);
     Arena::new(host, "misbehave").run(fate)
 }
 
-/// The same with a guest written by hand, and these flags of `deploy`.
-fn written(module: &Hostile, flags: &[&str]) -> Vec<Value> {
-    let host = TestHost::new();
-    let file = host.write("hostile.wasm", module.component());
-    host.json(&[&["deploy", file.as_str()], flags].concat());
-    Arena::new(host, "hostile").run(&json!({}))
+/// An arena for a guest written by hand, with these flags of `deploy`.
+fn arena(module: &Hostile, flags: &[&str]) -> Arena {
+    arena_on(TestHost::new(), module, flags)
 }
 
-/// A module that is refused when it is deployed, with these words, while a worker runs and serves others.
-fn assert_refused(module: &[u8], said: &str) {
-    let host = TestHost::new();
-    let file = host.write("hostile.wasm", module);
-    let arena = Arena::new(host, "hostile");
-    let answer = arena.host.run(&["deploy", &file]);
-    answer.assert(5, said);
-    assert!(answer.stderr.len() < 4 << 10, "{answer:?}");
-    arena.assert_neighbours_finish();
-    arena.assert_memory_is_given_back();
+fn arena_on(host: TestHost, module: &Hostile, flags: &[&str]) -> Arena {
+    let file = host.write("hostile.wasm", module.component());
+    host.json(&[&["deploy", file.as_str()], flags].concat());
+    Arena::new(host, "hostile")
+}
+
+/// Runs such a guest amid neighbours, and gives how its attempts ended.
+fn written(module: &Hostile, flags: &[&str]) -> Vec<Value> {
+    arena(module, flags).run(&json!({}))
 }
 
 /// S3: hard time.
@@ -43,6 +44,27 @@ fn a_guest_that_loops_for_ever_is_ended_at_its_limit() {
     let outcomes = amid_neighbours(&json!({"fate": "spin"}));
     let error = json!({"kind": "limit", "limit": "hard-time", "allowed": 1_000});
     assert_all_failed(&outcomes, &error);
+}
+
+/// S3: fuel.
+#[test]
+fn a_guest_that_uses_up_its_fuel_is_recorded_as_that() {
+    let outcomes = misbehaving(&["--fuel", "10000000"], &json!({"fate": "spin"}));
+    let error =
+        json!({"kind": "limit", "limit": "fuel", "allowed": 10_000_000, "used": 10_000_000});
+    assert_all_failed(&outcomes, &error);
+}
+
+/// S3: soft time.
+#[test]
+fn a_guest_that_is_asked_to_stop_at_its_soft_limit_is_recorded_as_that() {
+    let outcomes = misbehaving(&["--soft", "200ms"], &json!({"fate": "stop-when-asked"}));
+    let error = json!({"kind": "limit", "limit": "soft-time", "allowed": 200});
+    assert_all_failed(&outcomes, &error);
+    for outcome in outcomes {
+        let used = outcome["error"]["used"].as_u64();
+        assert!(used >= Some(200) && used < Some(5_000), "{outcome}");
+    }
 }
 
 /// S3: memory.
@@ -97,7 +119,7 @@ fn a_guest_that_returns_garbage_is_recorded_as_that() {
     assert_all_failed(&outcomes, &json!({"kind": "invalid-output"}));
 }
 
-/// S1: what an attempt leaves behind is not there for the next one.
+/// S4
 #[test]
 fn a_guest_that_ends_its_own_process_ends_nobody_elses() {
     let outcomes = amid_neighbours(&json!({"fate": "exit", "code": 3}));
@@ -192,24 +214,53 @@ fn a_guest_that_grows_its_memory_to_the_end_is_recorded_as_that() {
     assert_all_failed(&outcomes, &error);
 }
 
-const LOG: &str =
-    r#"(import "stem:task/log@0.1.0" "emit" (func $emit (param i32 i32 i32 i32 i32)))"#;
+/// A guest that writes these 15 bytes, at 8192, to the log, to standard output and to standard error.
+fn saying(bytes: &str) -> Hostile {
+    let packages = "
+        package wasi:io@0.2.0 {
+            interface error { resource error; }
+            interface streams {
+                use error.{error};
+                variant stream-error { last-operation-failed(error), closed }
+                resource output-stream {
+                    blocking-write-and-flush: func(contents: list<u8>) -> result<_, stream-error>;
+                }
+            }
+        }
+        package wasi:cli@0.2.0 {
+            interface stdout { use wasi:io/streams@0.2.0.{output-stream}; get-stdout: func() -> output-stream; }
+            interface stderr { use wasi:io/streams@0.2.0.{output-stream}; get-stderr: func() -> output-stream; }
+        }";
+    let interfaces = "import wasi:cli/stdout@0.2.0; import wasi:cli/stderr@0.2.0;";
+    let imports = r#"
+        (import "stem:task/log@0.1.0" "emit" (func $emit (param i32 i32 i32 i32 i32)))
+        (import "wasi:cli/stdout@0.2.0" "get-stdout" (func $stdout (result i32)))
+        (import "wasi:cli/stderr@0.2.0" "get-stderr" (func $stderr (result i32)))
+        (import "wasi:io/streams@0.2.0" "[method]output-stream.blocking-write-and-flush"
+          (func $write (param i32 i32 i32 i32)))"#;
+    let say = "(call $emit (i32.const 2) (i32.const 8192) (i32.const 15) (i32.const 0) (i32.const 0))
+        (call $write (call $stdout) (i32.const 8192) (i32.const 15) (i32.const 9000))
+        (call $write (call $stderr) (i32.const 8192) (i32.const 15) (i32.const 9000)) (global.get $ok)";
+    let items = format!(r#"(memory (export "memory") 2) (data (i32.const 8192) "{bytes}")"#);
+    running(say)
+        .importing(interfaces, packages, imports)
+        .with_items(&items)
+}
 
 /// S7: nothing that a guest writes steers the terminal of who reads it.
 #[test]
 fn a_guest_that_writes_escape_sequences_has_them_shown_and_not_obeyed() {
-    let items =
-        r#"(memory (export "memory") 2) (data (i32.const 8192) "\1b[2J\1b]0;mine\07\0d\08")"#;
-    let emit = "(call $emit (i32.const 2) (i32.const 8192) (i32.const 15) (i32.const 0) (i32.const 0)) (global.get $ok)";
-    let module = running(emit).importing("", "", LOG).with_items(items);
+    let module = saying(r"\1b[2J\1b]0;mine\07\0d\08");
     for outcome in written(&module, &[]) {
         assert_eq!(outcome["state"], "succeeded", "{outcome}");
-        let message = outcome["attempts"][0]["log"][0]["message"].as_str();
-        let message = message.expect("a line");
-        assert!(
-            message.contains("mine") && !message.contains(char::is_control),
-            "{message:?}"
-        );
+        let log = outcome["attempts"][0]["log"].as_array();
+        let messages = log.into_iter().flatten().map(|line| text(&line["message"]));
+        let messages: Vec<String> = messages.collect();
+        assert_eq!(messages.len(), 3, "{outcome}");
+        for message in messages {
+            assert!(message.contains("mine"), "{message:?}");
+            assert!(!message.contains(char::is_control), "{message:?}");
+        }
     }
 }
 
@@ -221,22 +272,38 @@ fn a_guest_that_returns_a_deeply_nested_result_harms_nobody_who_reads_it() {
         (memory.fill (i32.const 581072) (i32.const 0x5d) (i32.const 450000))
         (i32.store (i32.const 4104) (i32.const 8192)) (i32.store (i32.const 4108) (i32.const 16))
         (i32.store (i32.const 4112) (i32.const 131072))";
-    for (length, state) in [(450_000, "failed"), (900_000, "succeeded")] {
+    let ended = |length: u32| {
         let run =
             format!("{fill} (i32.store (i32.const 4116) (i32.const {length})) (global.get $ok)");
-        for outcome in written(&running(&run).with_items(items), &[]) {
-            assert_eq!(outcome["state"], state, "{outcome}");
-        }
+        written(&running(&run).with_items(items), &[])
+    };
+    assert_all_failed(&ended(450_000), &json!({"kind": "invalid-output"}));
+    for outcome in ended(900_000) {
+        assert_eq!(outcome["state"], "succeeded", "{outcome}");
     }
 }
 
-/// S3: hard time, and no more children than the limit allows.
+/// How many children those that misbehave have had, once all have run.
+fn children(arena: &Arena) -> Value {
+    let host = &arena.host;
+    host.until("the children have ended", |host| host.alive() == 0);
+    let by_task = host.json(&["observe", "usage", "--tenant", TENANT]);
+    let mut tasks = by_task.as_array().into_iter().flatten();
+    let task = tasks.find(|task| task["task"] == "word-count");
+    task.expect("they have run")["attempts"].clone()
+}
+
+/// S3: hard time, and no more children than the limit allows, which are of its tenant.
 #[test]
 fn a_guest_that_enqueues_for_ever_is_ended_at_its_limit() {
     let bomb = "(loop (call $ask (i32.const 0)) (call $forget) (br 0)) (unreachable)";
+    let host = TestHost::new();
+    host.write("stem.toml", "[defaults]\nenqueue-limit = 100\n");
     let flags = ["--allow-enqueue", "word-*", "--hard", "2s"];
-    let outcomes = written(&enqueueing(bomb), &flags);
+    let arena = arena_on(host, &enqueueing(bomb), &flags);
+    let outcomes = arena.run(&json!({}));
     assert_all_failed(&outcomes, &json!({"kind": "limit", "limit": "hard-time"}));
+    assert_eq!(children(&arena), 100 * outcomes.len());
 }
 
 /// S3: what the host holds.
@@ -244,56 +311,8 @@ fn a_guest_that_enqueues_for_ever_is_ended_at_its_limit() {
 fn a_guest_that_enqueues_a_hundred_thousand_at_once_is_recorded_as_that() {
     let bomb = "(drop (memory.grow (i32.const 256)))
         (call $submit-all (i32.const 131072) (i32.const 100000) (i32.const 8704)) (global.get $ok)";
-    let outcomes = written(&enqueueing(bomb), &["--allow-enqueue", "*"]);
+    let arena = arena(&enqueueing(bomb), &["--allow-enqueue", "*"]).keeping(48 << 20);
+    let outcomes = arena.run(&json!({}));
     let error = json!({"kind": "limit", "limit": "host-resources", "allowed": 10_000});
     assert_all_failed(&outcomes, &error);
-}
-
-// === what is never deployed ===
-
-/// M1: described within limits of its own.
-#[test]
-fn a_module_whose_start_function_loops_is_refused() {
-    let items = r#"(memory (export "memory") 2) (func $start (loop (br 0))) (start $start)"#;
-    let module = Hostile::default().with_items(items).component();
-    assert_refused(&module, "hard time limit of 5s");
-}
-
-/// M1: in one core module, and as many as the engine would take.
-#[test]
-fn a_module_of_a_thousand_tables_is_refused() {
-    let thousand = "(table 1 funcref)".repeat(1_000);
-    let module = ::wat::parse_str(format!("(component (core module {thousand}))"));
-    assert_refused(&module.expect("a component"), "tables count exceeds limit");
-    let tables = "(table 1 funcref)".repeat(90);
-    let items = format!(r#"(memory (export "memory") 2) {tables}"#);
-    let module = Hostile::default().with_items(&items).component();
-    assert_refused(&module, "tables");
-}
-
-/// M1
-#[test]
-fn a_module_of_ten_thousand_imports_is_refused() {
-    let imports: String = (0..10_000)
-        .map(|number| format!(r#"(import "acme:host/part{number}@1.0.0" (instance))"#))
-        .collect();
-    let module = ::wat::parse_str(format!("(component {imports})")).expect("a component");
-    assert_refused(&module, "count exceeds limit");
-}
-
-/// M1
-#[test]
-fn a_module_with_a_custom_section_of_a_hundred_megabytes_is_refused() {
-    let mut module = Hostile::default().component().to_vec();
-    // Its length as LEB128, and a name of no letters.
-    module.extend([0, 0x80, 0x80, 0x80, 0x32, 0]);
-    module.resize(module.len() + (100 << 20) - 1, 0);
-    assert_refused(&module, "over the limit of 64 MiB");
-}
-
-/// M1
-#[test]
-fn a_module_that_was_cut_off_is_refused() {
-    let module = Hostile::default().component();
-    assert_refused(&module[..module.len() / 2], "is damaged");
 }
