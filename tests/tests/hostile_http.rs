@@ -117,6 +117,7 @@ fn a_thousand_requests_at_once_are_answered_in_turns() {
         "misbehave-http",
         &["--allow-http", &server.url(""), "--hard", "60s"],
     );
-    let outcomes = Arena::new(host, "misbehave-http").run(&deed);
+    let arena = Arena::new(host, "misbehave-http").keeping(48 << 20);
+    let outcomes = arena.run(&deed);
     assert_all_said(&outcomes, &json!({"200": 1_000}));
 }

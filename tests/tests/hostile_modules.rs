@@ -12,9 +12,10 @@ use stem_tests::arena::Arena;
 use stem_tests::host::{TestHost, text};
 use wat::Hostile;
 
-/// What `deploy` may take to refuse a module: 5 s of that are for one that does not end.
+/// What `deploy` may take to refuse a module: 5 s of that are for one that does not end, and the memory is less than the
+/// largest of these modules has.
 const REFUSED_IN: Duration = Duration::from_secs(30);
-const REFUSED_WITH: u64 = 384 << 20;
+const REFUSED_WITH: u64 = 96 << 20;
 
 /// A module that is refused when it is deployed, with these words, in bounded time and memory.
 fn assert_refused(module: &[u8], said: &str) {
@@ -102,25 +103,28 @@ fn try_to_deploy(host: &TestHost, module: &[u8]) -> Vec<String> {
     }
 }
 
-/// M1, S4: refused, or run to whatever end.
+/// Deploys it and runs its tasks, to whatever end; says whether it was refused.
+fn is_refused(arena: &Arena, module: &[u8]) -> bool {
+    let tasks = try_to_deploy(&arena.host, module);
+    let once = ["--max-attempts", "1"];
+    let enqueue = |task: &String| arena.host.enqueue(task, &json!({}), &once);
+    let ids: Vec<String> = tasks.iter().map(enqueue).collect();
+    for id in ids {
+        arena.host.outcome(&id);
+    }
+    tasks.is_empty()
+}
+
+/// M1, S4
 #[test]
 fn modules_with_flipped_bits_harm_neither_deploy_nor_a_worker_nor_neighbours() {
     let arena = Arena::new(TestHost::new(), "hostile");
-    let (mut deployed, mut refused) = (0, 0);
-    for number in 1..=24 {
-        let tasks = try_to_deploy(&arena.host, &flipped(number));
-        match tasks.is_empty() {
-            true => refused += 1,
-            false => deployed += 1,
-        }
-        for task in tasks {
-            arena.host.outcome(
-                &arena
-                    .host
-                    .enqueue(&task, &json!({}), &["--max-attempts", "1"]),
-            );
-        }
-    }
-    assert!(deployed > 2 && refused > 2, "{deployed} {refused}");
+    let tried = (1..=24).map(|number| is_refused(&arena, &flipped(number)));
+    let (refused, deployed): (Vec<bool>, Vec<bool>) = tried.partition(|is_refused| *is_refused);
+    assert!(
+        deployed.len() > 2 && refused.len() > 2,
+        "{deployed:?} {refused:?}"
+    );
     arena.assert_neighbours_finish();
+    arena.assert_memory_is_given_back();
 }
