@@ -15,7 +15,9 @@ fn granted(module: &Hostile) -> Vec<Value> {
     let host = TestHost::new();
     let file = host.write("hostile.wasm", module.component());
     host.json(&["deploy", &file, "--allow-bucket", "cache"]);
-    Arena::new(host, "hostile").run(&json!({}))
+    // Values, and the pages of the store that they are written to.
+    let arena = Arena::new(host, "hostile").keeping(48 << 20);
+    arena.run(&json!({}))
 }
 
 /// Each of them was told this by its last call, and went on.
