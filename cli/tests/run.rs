@@ -56,8 +56,10 @@ fn the_task_is_named_where_there_are_more_and_a_misspelt_one_is_answered_with_th
         host.ok(&["run", &module, "noop", "--payload", "[1]"]),
         "[1]"
     );
-    host.run(&["run", &module])
-        .assert(2, "it has more than one task: name one of noop, sleep, spin");
+    host.run(&["run", &module]).assert(
+        2,
+        "it has more than one task: name one of noop, sleep, spin",
+    );
     host.run(&["run", &module, "nop"])
         .assert(1, "it has no task named `nop`; did you mean `noop`?");
     host.run(&["run", &module, "word-count"]).assert(
