@@ -32,6 +32,8 @@ struct Answer {
     state: Option<String>,
     /// Whether it is, or will be, cancelled by this.
     cancelled: bool,
+    #[serde(skip)]
+    mode: CancelMode,
 }
 
 /// Cancels each envelope; exit 1 where one is unknown.
@@ -77,6 +79,7 @@ async fn cancel(stores: &Stores, ids: &[EnvelopeId], mode: CancelMode) -> Result
             id: id.to_string(),
             state: found.map(|found| found.state.to_string()),
             cancelled: matches!(cancelling, Cancelling::Cancelled | Cancelling::Asked),
+            mode,
         };
     Ok(ids.iter().zip(cancellings).zip(found).map(answer).collect())
 }
@@ -89,9 +92,13 @@ impl std::fmt::Display for Answer {
                 write!(f, "{}: was cancelled already", self.id)
             }
             (Some(state), false) => write!(f, "{}: has {state} already", self.id),
-            (Some(state), true) if state == "running" => {
-                write!(f, "{}: its worker was told to end it", self.id)
-            }
+            (Some(state), true) if state == State::Running.as_str() => match self.mode {
+                CancelMode::Ask => {
+                    let hint = "`cancel --now` ends it at once";
+                    write!(f, "{}: its task was asked to stop; {hint}", self.id)
+                }
+                CancelMode::Now => write!(f, "{}: its worker was told to end it", self.id),
+            },
             (_, true) => write!(f, "{}: cancelled", self.id),
         }
     }

@@ -126,6 +126,8 @@ pub struct Checked {
     candidate: Candidate,
     name: DeploymentName,
     inspected: Inspected,
+    /// Whether the version that is active now is signed, and this one is not.
+    loses_signature: bool,
 }
 
 impl Candidate {
@@ -143,12 +145,17 @@ impl Candidate {
             Some(name) => name,
             None => module_file::name_of(&self.file)?,
         };
+        let deployments = stores.modules.deployments().await?;
+        let active = deployments
+            .iter()
+            .find(|one| one.is_active && one.name == name);
+        let is_signed = active.is_some_and(|one| one.sealed.signature.is_some());
         let checked = Checked {
+            loses_signature: is_signed && self.key.is_none(),
             candidate: self,
             name,
             inspected,
         };
-        let deployments = stores.modules.deployments().await?;
         if !checked.candidate.is_forced {
             checked.check_owners(&deployments)?;
         }
@@ -219,6 +226,13 @@ impl Checked {
     /// What the operator should know, and may accept.
     pub fn warn(&self, output: &Output) {
         self.candidate.policy.warn(&self.inspected, output);
+        if self.loses_signature {
+            let name = &self.name;
+            output.note(format!(
+                "warning: the active version of `{name}` is signed, and this one is not: workers with public keys refuse it; \
+                 STEM_SIGNING_PRIVATE_KEYS_FILE names the key to sign with"
+            ));
+        }
     }
 
     /// A task belongs to one deployment (M3).

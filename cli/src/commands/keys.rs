@@ -1,8 +1,8 @@
 //! `keys`: makes keys, and says which ones this machine has; a private key is shown to nobody (X4).
 
-use std::fs::OpenOptions;
+use std::fs::{DirBuilder, OpenOptions};
 use std::io::{ErrorKind, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -82,6 +82,7 @@ fn generate(args: &GenerateArgs, output: &Output) -> Result<()> {
         ))
     };
     let (private, public) = (file("private"), file("public"));
+    make(&folder)?;
     save(&[
         (&private, key.reveal(), 0o600),
         (&public, key.public().to_string(), 0o644),
@@ -118,6 +119,18 @@ fn print(key: &PrivateKey, output: &Output) -> Result<()> {
     }
     output.line(format!("{PRIVATE_KEYS}={private}"))?;
     output.line(format!("STEM_SIGNING_PUBLIC_KEYS={public}"))
+}
+
+/// A new folder for keys is this user's alone; one that is there stays as it is.
+fn make(folder: &Path) -> Result<()> {
+    if folder.as_os_str().is_empty() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(folder);
+    made.map_err(|error| {
+        let attempted = format!("make the folder `{}`", folder.display());
+        Failure::usage(attempted, error).into()
+    })
 }
 
 /// A file that is to be made: where, with what in it, and for whom.

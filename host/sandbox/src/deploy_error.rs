@@ -62,7 +62,7 @@ pub enum DeployError {
     NoHandler,
     /// A program with a `main`.
     #[error(
-        "the component is a command (it exports `wasi:cli/run` and no `stem:task/handler`): deploy it with --command --task NAME, or with `task = \"NAME\"` under [command] in stem.toml; a library (`crate-type = [\"cdylib\"]`) with the guest SDK needs neither"
+        "the component is a command (it exports `wasi:cli/run` and no `stem:task/handler`): deploy it with --command --task NAME, or with `task = \"NAME\"` under [command] in stem.toml, and run it at home with --command; a library (`crate-type = [\"cdylib\"]`) with the guest SDK needs neither"
     )]
     Command,
     /// A program that nobody has named.

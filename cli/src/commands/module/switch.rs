@@ -83,11 +83,12 @@ pub async fn rollback(
         is_forced: args.force,
     };
     change.check(stores, invocation).await?;
-    if !args.consent.dry_run {
-        args.consent.obtain(&change.deed())?;
-        change.make(stores).await?;
+    if args.consent.dry_run {
+        return change.tell(None, true, &invocation.output);
     }
-    change.tell(args.consent.dry_run, &invocation.output)
+    args.consent.obtain(&change.deed())?;
+    let made = change.make(stores).await?;
+    change.tell(made.as_ref(), false, &invocation.output)
 }
 
 /// Makes a canary active for all envelopes.
@@ -114,10 +115,11 @@ pub async fn promote(
         is_forced: args.force,
     };
     change.check(stores, invocation).await?;
-    if !args.dry_run {
-        change.make(stores).await?;
+    if args.dry_run {
+        return change.tell(None, true, &invocation.output);
     }
-    change.tell(args.dry_run, &invocation.output)
+    let made = change.make(stores).await?;
+    change.tell(made.as_ref(), false, &invocation.output)
 }
 
 /// The active version and the canary of this one's deployment.
@@ -196,25 +198,28 @@ impl Change<'_> {
         deployed::check_dropped(&dropped, stores, &self.attempted).await
     }
 
-    async fn make(&self, stores: &Stores) -> Result<()> {
+    /// Does it; gives the version that it has made active, where it has.
+    async fn make(&self, stores: &Stores) -> Result<Option<Deployment>> {
+        let mut made = None;
         match (self.target, self.canary) {
             (Some(target), _) => {
                 let (name, version) = (&target.name, target.version);
                 let modules = &stores.modules;
-                let made = modules.reactivate(name, version, self.is_forced).await?;
-                self.check_made(made)?;
+                let activated = modules.reactivate(name, version, self.is_forced).await?;
+                made = Some(self.active_now(activated)?);
             }
             (None, Some(canary)) => {
                 stores.modules.end_canary(&canary.name).await?;
             }
             (None, None) => {}
         }
-        deployed::tell_workers(stores).await
+        deployed::tell_workers(stores).await?;
+        Ok(made)
     }
 
-    fn check_made(&self, made: Activated) -> Result<()> {
-        match made {
-            Activated::Done(_) => Ok(()),
+    fn active_now(&self, activated: Activated) -> Result<Deployment> {
+        match activated {
+            Activated::Done(deployment) => Ok(*deployment),
             Activated::TaskTaken { task, owner } => Err(self.taken(&task, &owner)),
             Activated::NotKept | Activated::NothingActive => {
                 let problem = "the version was removed meanwhile";
@@ -251,9 +256,10 @@ impl Change<'_> {
             .join(", and ")
     }
 
-    fn tell(&self, is_dry_run: bool, output: &Output) -> Result<()> {
+    fn tell(&self, made: Option<&Deployment>, is_dry_run: bool, output: &Output) -> Result<()> {
         if output.is_json {
-            let now = self.target.or(self.active).map(|one| DeploymentView {
+            let now = made.or(self.target).or(self.active);
+            let now = now.map(|one| DeploymentView {
                 active: true,
                 canary_percent: None,
                 ..DeploymentView::new(one)
