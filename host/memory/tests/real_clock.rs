@@ -33,7 +33,7 @@ impl OnRealTime {
 #[async_trait]
 impl Fixture for OnRealTime {
     fn abilities(&self) -> Vec<Ability> {
-        Vec::new()
+        vec![Ability::Sweeping]
     }
 
     async fn stores(&self) -> Stores {

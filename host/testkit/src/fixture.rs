@@ -41,11 +41,13 @@ pub enum Ability {
     MovableClock,
     /// It outlives the process that wrote to it, as its capabilities say too.
     Durability,
+    /// Records stay until they are swept, and do not go by themselves.
+    Sweeping,
 }
 
 impl Ability {
     /// Every ability.
-    pub const ALL: [Self; 2] = [Self::MovableClock, Self::Durability];
+    pub const ALL: [Self; 3] = [Self::MovableClock, Self::Durability, Self::Sweeping];
 }
 
 /// Two servers joined as one: the broker of the first, the records of the second, both on the same clock.

@@ -256,7 +256,7 @@ macro_rules! each_promise {
                 nothing_stays_for_ever: MovableClock,
                 a_sweep_comes_to_an_end: MovableClock,
                 the_mark_of_a_derived_id_is_swept: MovableClock,
-                a_sweep_stops_where_it_is_told_to,
+                a_sweep_stops_where_it_is_told_to: Sweeping,
             }
             key_value {
                 a_value_is_read_in_another_process,

@@ -1,0 +1,128 @@
+//! The broker's seam: each call is one script.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::Value;
+use stem_core::broker::{
+    Broker, Capabilities, Claim, Delivery, Publication, Published, Receipt, Renewal, Settled,
+    Settling, Wakeups,
+};
+use stem_core::clock::in_millis;
+use stem_core::ids::Digest;
+use stem_core::names::QueueName;
+use stem_core::queues::CancelMode;
+use stem_core::store_error::StoreError;
+
+use crate::entry::{self, Entry};
+use crate::problem::{Problem, Stepped};
+use crate::reply;
+use crate::scripts;
+use crate::settle::Ending;
+use crate::store::Store;
+use crate::wakeups::Work;
+
+const PUBLISH: &str = "publish";
+const CLAIM: &str = "claim";
+const RENEW: &str = "renew leases";
+
+#[async_trait]
+impl Broker for Store {
+    async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
+        self.shared.check_room(PUBLISH).await?;
+        let mut call = self.call(&scripts::PUBLISH);
+        // Of one id that comes twice, only the first is new.
+        let mut ids = HashSet::with_capacity(publications.len());
+        let first = publications.iter().filter(|one| ids.insert(one.id));
+        for publication in first {
+            let module = publication.module.as_ref().map(Digest::as_bytes);
+            call.arg(publication.id.as_bytes())
+                .arg(publication.queue.as_str())
+                .arg(publication.priority)
+                .arg(entry::due(publication.due))
+                .arg(module.map_or(&[][..], |digest| &digest[..]))
+                .arg(entry::tail(publication));
+        }
+        let answer = self.run(PUBLISH, &call).await?;
+        let marks = self.named(PUBLISH, reply::marks(answer, ids.len()))?;
+        let mut marks = marks.into_iter();
+        let published = publications.iter().map(|publication| {
+            let is_new = ids.remove(&publication.id) && marks.next() == Some(b'1');
+            if is_new {
+                Published::Stored
+            } else {
+                Published::AlreadyKnown
+            }
+        });
+        Ok(published.collect())
+    }
+
+    async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError> {
+        let mut call = self.call(&scripts::CLAIM);
+        call.arg(claim.worker.as_str())
+            .arg(claim.limit)
+            .arg(in_millis(claim.lease));
+        for queue in &claim.queues {
+            call.arg(queue.as_str());
+        }
+        let answer = self.run(CLAIM, &call).await?;
+        self.named(CLAIM, deliveries(answer))
+    }
+
+    async fn renew(
+        &self,
+        receipts: &[Receipt],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, StoreError> {
+        let mut call = self.call(&scripts::RENEW);
+        call.arg(in_millis(lease));
+        for receipt in receipts {
+            call.arg(&entry::lease(receipt));
+        }
+        let answer = self.run(RENEW, &call).await?;
+        let marks = self.named(RENEW, reply::marks(answer, receipts.len()))?;
+        let renewals = marks.into_iter().map(renewal).collect();
+        self.named(RENEW, renewals)
+    }
+
+    async fn settle(&self, settlings: &[Settling]) -> Result<Vec<Settled>, StoreError> {
+        let endings = settlings.iter().map(Ending::of).collect();
+        let endings = self.named("settle", endings)?;
+        self.settle_all(endings).await
+    }
+
+    async fn work(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
+        Ok(Box::new(Work::begin(&self.shared, queues).await?))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            is_shared: true,
+            is_durable: true,
+            keeps_records: true,
+        }
+    }
+}
+
+fn deliveries(answer: Value) -> Stepped<Vec<Delivery>> {
+    let mut values = reply::list(answer)?.into_iter();
+    let now = reply::time(reply::next(&mut values)?)?;
+    let mut deliveries = Vec::with_capacity(values.len() / 2);
+    while let Some(id) = values.next() {
+        let id = reply::id(&reply::bytes(id)?)?;
+        let blob = reply::bytes(reply::next(&mut values)?)?;
+        deliveries.push(Entry::new(id, blob)?.delivery(now)?);
+    }
+    Ok(deliveries)
+}
+
+fn renewal(mark: u8) -> Stepped<Renewal> {
+    match mark {
+        b'0' => Ok(Renewal::Lost),
+        b'1' => Ok(Renewal::Held),
+        b'2' => Ok(Renewal::Cancelled(CancelMode::Ask)),
+        b'3' => Ok(Renewal::Cancelled(CancelMode::Now)),
+        _ => Err(Problem::unexpected("a renewal")),
+    }
+}

@@ -1,0 +1,179 @@
+//! Dead letters: list, show, replay, remove (B10).
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use redis::Value;
+use stem_core::dead_letters::{DeadFilter, DeadLetter, DeadLetters, Page};
+use stem_core::ids::EnvelopeId;
+use stem_core::outcome::DeadReason;
+use stem_core::store_error::{StoreError, StoreErrorKind};
+
+use crate::entry::Entry;
+use crate::link::Call;
+use crate::problem::{Problem, Stepped};
+use crate::reply;
+use crate::scripts::{self, Script};
+use crate::store::Store;
+
+const LIST: &str = "list dead letters";
+const COUNT: &str = "count dead letters";
+const SHOW: &str = "show dead letters";
+
+#[async_trait]
+impl DeadLetters for Store {
+    async fn list(&self, filter: &DeadFilter, page: &Page) -> Result<Vec<DeadLetter>, StoreError> {
+        let mut seat = Some(self.first_seat(page).await?);
+        let mut letters = Vec::new();
+        while let Some(from) = seat.take().filter(|_| letters.len() < page.limit) {
+            let mut call = self.call(&scripts::LETTERS);
+            call.arg(from)
+                .arg(u8::from(page.is_oldest_first))
+                .arg(page.limit - letters.len())
+                .arg(0);
+            add_filter(&mut call, filter);
+            let answer = self.run_bulk(LIST, &call).await?;
+            let part = self.named(LIST, Part::read(answer))?;
+            letters.extend(part.letters);
+            seat = part.next;
+        }
+        Ok(letters)
+    }
+
+    async fn count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
+        let (mut seat, mut number) = (Some("-1".to_owned()), 0);
+        while let Some(from) = seat.take() {
+            let mut call = self.call(&scripts::LETTERS);
+            call.arg(from).arg(1).arg(0).arg(1);
+            add_filter(&mut call, filter);
+            let answer = self.run_bulk(COUNT, &call).await?;
+            let part = self.named(COUNT, Part::read(answer))?;
+            number += part.number;
+            seat = part.next;
+        }
+        Ok(number)
+    }
+
+    async fn show(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<DeadLetter>>, StoreError> {
+        let answer = self.run(SHOW, &self.about(&scripts::SHOW, ids)).await?;
+        let show = |(id, value): (&EnvelopeId, Value)| {
+            let mut parts = reply::list(value)?.into_iter();
+            let Some(blob) = parts.next() else {
+                return Ok(None);
+            };
+            let entry = Entry::new(*id, reply::bytes(blob)?)?;
+            letter(&entry, &reply::bytes(reply::next(&mut parts)?)?).map(Some)
+        };
+        let letters = reply::list(answer);
+        let letters = letters.and_then(|values| ids.iter().zip(values).map(show).collect());
+        self.named(SHOW, letters)
+    }
+
+    async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
+        const REPLAY: &str = "replay dead letters";
+        let call = self.about(&scripts::REPLAY, ids);
+        let answer = self.run(REPLAY, &call).await?;
+        let marks = self.named(REPLAY, reply::marks(answer, ids.len()))?;
+        Ok(marks.into_iter().map(|mark| mark == b'1').collect())
+    }
+
+    async fn remove(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
+        const REMOVE: &str = "remove dead letters";
+        let call = self.about(&scripts::REMOVE, ids);
+        let answer = self.run(REMOVE, &call).await?;
+        let marks = self.named(REMOVE, reply::marks(answer, ids.len()))?;
+        Ok(marks.into_iter().map(|mark| mark == b'1').collect())
+    }
+}
+
+impl Store {
+    fn about(&self, script: &'static Script, ids: &[EnvelopeId]) -> Call {
+        let mut call = self.call(script);
+        for id in ids {
+            call.arg(id.as_bytes());
+        }
+        call
+    }
+
+    /// Before which seat, or after which, a page begins.
+    async fn first_seat(&self, page: &Page) -> Result<String, StoreError> {
+        let Some(after) = page.after else {
+            let first = if page.is_oldest_first { "-1" } else { "+inf" };
+            return Ok(first.to_owned());
+        };
+        let call = self.about(&scripts::SHOW, &[after]);
+        let answer = self.run(LIST, &call).await?;
+        let seat = || {
+            let shown = reply::next(&mut reply::list(answer)?.into_iter())?;
+            reply::list(shown)?
+                .into_iter()
+                .nth(2)
+                .map(reply::text)
+                .transpose()
+        };
+        let seat = seat().and_then(|seat: Option<String>| {
+            seat.ok_or_else(|| {
+                let message =
+                    format!("{after} is no dead letter any more: list from the beginning");
+                Problem::new(StoreErrorKind::Refused, message)
+            })
+        });
+        self.named(LIST, seat)
+    }
+}
+
+fn add_filter(call: &mut Call, filter: &DeadFilter) {
+    call.arg(filter.queue.as_ref().map_or("", |queue| queue.as_str()))
+        .arg(filter.task.as_ref().map_or("", |task| task.as_str()))
+        .arg(filter.reason.map_or("", DeadReason::as_str))
+        .arg(filter.since.map_or(0, |since| since.as_millis()));
+}
+
+/// A part of the list, as far as one script went.
+struct Part {
+    next: Option<String>,
+    number: u64,
+    letters: Vec<DeadLetter>,
+}
+
+impl Part {
+    fn read(answer: Value) -> Stepped<Self> {
+        let mut values = reply::list(answer)?.into_iter();
+        let next = reply::text(reply::next(&mut values)?)?;
+        let number = reply::number(reply::next(&mut values)?)?;
+        let mut letters = Vec::new();
+        while let Some(id) = values.next() {
+            let id = reply::id(&reply::bytes(id)?)?;
+            let entry = Entry::new(id, reply::bytes(reply::next(&mut values)?)?)?;
+            letters.push(letter(&entry, &reply::bytes(reply::next(&mut values)?)?)?);
+        }
+        Ok(Self {
+            next: Some(next).filter(|next| !next.is_empty()),
+            number,
+            letters,
+        })
+    }
+}
+
+fn letter(entry: &Entry, grave: &Bytes) -> Stepped<DeadLetter> {
+    let unreadable = || Problem::unreadable("the reason of a dead letter", "unknown");
+    let end = grave
+        .iter()
+        .position(|byte| *byte == 0)
+        .ok_or_else(unreadable)?;
+    let reason = std::str::from_utf8(&grave[..end])
+        .ok()
+        .and_then(DeadReason::parse);
+    let error = Some(&grave[end + 1..]).filter(|error| !error.is_empty());
+    let error = error.map(|error| reply::decode("the error of a dead letter", error));
+    Ok(DeadLetter {
+        id: entry.id,
+        task: entry.task()?,
+        queue: entry.queue()?,
+        reason: reason.ok_or_else(unreadable)?,
+        error: error.transpose()?,
+        dead_at: entry.died_at(),
+        generation: entry.generation(),
+        attempts: entry.attempts(),
+        bytes: entry.bytes(),
+    })
+}

@@ -1,0 +1,56 @@
+//! The stores of a fleet on Redis 7: every seam behind one handle, for many machines at once.
+//!
+//! Every move is one script on the server (`scripts/*.lua`), so that a kill at any instruction leaves an envelope in
+//! exactly one place. All keys of a namespace begin with `{namespace}:` and lie in one slot: on a cluster a namespace
+//! lives on one node, and a fleet spreads by namespaces.
+//!
+//! | key, behind `{namespace}:` | what it is | how long it lives |
+//! |---|---|---|
+//! | `e:ID` | an envelope: a head of fixed size that scripts rewrite in place, its names, its bytes | while it lives or is a dead letter |
+//! | `lane:PRIORITY:QUEUE` | a stream of ids with one group, `workers`: an entry is named by the time since which the envelope could run, and a number | with its content |
+//! | `lanes:QUEUE` | a hash of the queue's lanes: how many entries of each came back | with its lanes |
+//! | `leased:QUEUE` | a sorted set of leases (id and delivery number) by their ends: the only authority | while something runs |
+//! | `due:QUEUE` | a sorted set of ids by due time | while something is held |
+//! | `dead`, `graves`, `deaths` | dead letters in the order in which they died; why; how many of each queue | 7 days a letter |
+//! | `r:ID` | a record: revision, generation, delivery, end, and the record itself | its retention |
+//! | `k:ID` | a fence, with progress and checkpoint | 30 days, or the record's time |
+//! | `m:ID` | the mark of a derived id | 7 days |
+//! | `usage:HOUR`, `hours` | sums by task, queue and tenant | 31 days |
+//! | `b:BUCKET`, `o:BUCKET`, `buckets` | a bucket: its values, their order, and how full it is | with its keys |
+//! | `deployments`, `newest`, `revision`, `module:DIGEST`, `pins` | what is deployed, and what envelopes are pinned to | until it is removed |
+//! | `commands`, `workers` | control: commands, heartbeats | a minute; an hour |
+//! | `queues`, `paused`, `seq` | names of queues that hold something, or are paused; the newest number | while they hold something |
+//!
+//! A claim writes one lease for each envelope and nothing else: the delivery that runs has the number after the one in
+//! the head, which is written when the delivery ends. What comes back (released, or lost by its worker) stays where it
+//! lies in its stream, and belongs to a consumer that no worker can be called, until a claim takes it from there before
+//! all that nobody has had yet.
+#![forbid(unsafe_code)]
+
+mod bell;
+mod broker;
+mod control;
+mod dead_letters;
+mod deployments;
+mod entry;
+mod key_value;
+mod link;
+mod module_store;
+mod options;
+mod problem;
+mod queues;
+mod records;
+mod reply;
+mod reserve;
+mod result_store;
+mod roster;
+mod scripts;
+mod server;
+mod settle;
+mod store;
+mod upkeep;
+mod usage_store;
+mod wakeups;
+
+pub use options::{Options, Tls};
+pub use store::Store;

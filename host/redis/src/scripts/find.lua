@@ -1,0 +1,16 @@
+-- What the broker has of envelopes. Answers the time, and for each its envelope, until when and to whom it is leased,
+-- and its record; nothing where there is none.
+
+local answer = {time()}
+for _, id in ipairs(ARGV) do
+  local e = read(id)
+  if e then
+    local ends = leased_until(e)
+    answer[#answer + 1] = {
+      call('GET', P .. 'e:' .. id), ends or 0, ends and holder(e) or '', call('GET', P .. 'r:' .. id) or '',
+    }
+  else
+    answer[#answer + 1] = {}
+  end
+end
+return answer

@@ -1,0 +1,29 @@
+-- Puts dead letters back at the end of their lanes as a new generation, in the order given. Answers 1 for each that was
+-- there.
+
+local now = time()
+local answers, rung = {}, {}
+
+local function replay(id)
+  local e = dead(id, now)
+  if not e then return 0 end
+  -- What is due joined its lane before.
+  if not rung[e.queue] then promote(e.queue, now) end
+  exhume(e)
+  e.place, e.generation = IN_LANE, e.generation + 1
+  e.attempts, e.losses, e.snoozes, e.faults = 0, 0, 0, 0
+  e.flags = (has(e.flags, RECORDED) and RECORDED or 0) + (has(e.flags, KEPT) and KEPT or 0)
+  e.position = append(e.queue, e.priority, now, id)
+  write(e)
+  -- Its record and its checkpoint live on with it.
+  call('PEXPIRE', P .. 'r:' .. id, MONTH, 'GT')
+  call('PEXPIRE', P .. 'k:' .. id, MONTH, 'GT')
+  call('SADD', P .. 'queues', e.queue)
+  rung[e.queue] = true
+  return 1
+end
+
+for _, id in ipairs(ARGV) do answers[#answers + 1] = replay(id) end
+ring(rung)
+call('PUBLISH', P .. 'records', '')
+return table.concat(answers)

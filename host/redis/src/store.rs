@@ -1,0 +1,144 @@
+//! An open store: its connections, its namespace, and who listens for it.
+
+use std::sync::Arc;
+
+use redis::{Cmd, Value};
+use stem_core::store_error::StoreError;
+use stem_core::stores::Stores;
+
+use crate::bell::Bell;
+use crate::link::{Call, Link};
+use crate::options::Options;
+use crate::problem::Stepped;
+use crate::reserve::Reserve;
+use crate::scripts::Script;
+use crate::server;
+
+/// An open store. Dropping the last handle ends its connections.
+pub struct Store {
+    pub(crate) shared: Arc<Shared>,
+}
+
+/// What a store and those who wait on it hold together.
+pub(crate) struct Shared {
+    /// For everything that somebody waits for.
+    quick: Link,
+    /// For what may be large or long: lists, modules, values.
+    bulk: Link,
+    pub(crate) bell: Arc<Bell>,
+    pub(crate) reserve: Reserve,
+    pub(crate) prefix: String,
+    pub(crate) options: Options,
+    subject: String,
+}
+
+impl Store {
+    /// Connects to the server, looks at its settings, and listens for what happens there.
+    pub async fn open(options: Options) -> Result<Arc<Self>, StoreError> {
+        let subject = options.url.to_string();
+        let shared = Shared::open(options).await;
+        let shared =
+            shared.map_err(|problem| problem.into_error("connect to the server", &subject))?;
+        Ok(Arc::new(Self {
+            shared: Arc::new(shared),
+        }))
+    }
+
+    /// All seams on this store.
+    pub fn stores(self: &Arc<Self>) -> Stores {
+        let clock = Arc::clone(&self.shared.options.clock);
+        Stores::on_one(Arc::clone(self), clock)
+    }
+
+    /// A call of a script on this namespace.
+    pub(crate) fn call(&self, script: &'static Script) -> Call {
+        self.shared.call(script)
+    }
+
+    /// Runs a script that somebody waits for.
+    pub(crate) async fn run(
+        &self,
+        operation: &'static str,
+        call: &Call,
+    ) -> Result<Value, StoreError> {
+        self.shared.run(operation, call).await
+    }
+
+    /// Runs a script whose answer may be large or take long.
+    pub(crate) async fn run_bulk(
+        &self,
+        operation: &'static str,
+        call: &Call,
+    ) -> Result<Value, StoreError> {
+        let answer = self.shared.bulk.call(call).await;
+        answer.map_err(|problem| self.shared.error(operation, problem))
+    }
+
+    /// Runs a command whose answer may be large or take long.
+    pub(crate) async fn ask_bulk(
+        &self,
+        operation: &'static str,
+        command: &Cmd,
+    ) -> Result<Value, StoreError> {
+        let answer = self.shared.bulk.run(command).await;
+        answer.map_err(|problem| self.shared.error(operation, problem))
+    }
+
+    /// Names the operation that failed.
+    pub(crate) fn named<T>(
+        &self,
+        operation: &'static str,
+        stepped: Stepped<T>,
+    ) -> Result<T, StoreError> {
+        stepped.map_err(|problem| self.shared.error(operation, problem))
+    }
+}
+
+impl Shared {
+    async fn open(options: Options) -> Stepped<Self> {
+        let quick = Link::new(&options, "quick")?;
+        server::check(&quick, &options).await?;
+        let prefix = format!("{{{}}}:", options.namespace);
+        let listener = Link::listening(&options, "listen")?;
+        Ok(Self {
+            bulk: Link::new(&options, "bulk")?,
+            bell: Bell::start(listener, &prefix).await?,
+            reserve: Reserve::new(Arc::clone(&options.clock)),
+            subject: options.url.to_string(),
+            quick,
+            prefix,
+            options,
+        })
+    }
+
+    pub(crate) fn link(&self) -> &Link {
+        &self.bulk
+    }
+
+    pub(crate) fn call(&self, script: &'static Script) -> Call {
+        Call::new(script, &self.prefix)
+    }
+
+    pub(crate) async fn run(
+        &self,
+        operation: &'static str,
+        call: &Call,
+    ) -> Result<Value, StoreError> {
+        let answer = self.quick.call(call).await;
+        answer.map_err(|problem| self.error(operation, problem))
+    }
+
+    /// Refuses to publish where the reserve is reached (B9).
+    pub(crate) async fn check_room(&self, operation: &'static str) -> Result<(), StoreError> {
+        let room = self.reserve.check(&self.quick).await;
+        room.map_err(|problem| self.error(operation, problem))
+    }
+
+    pub(crate) fn error(
+        &self,
+        operation: &'static str,
+        problem: crate::problem::Problem,
+    ) -> StoreError {
+        problem.into_error(operation, &self.subject)
+    }
+}

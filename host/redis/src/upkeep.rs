@@ -1,0 +1,70 @@
+//! Removes what has outlived its retention and does not go by itself, and says what this store is (R4).
+
+use async_trait::async_trait;
+use stem_core::store_error::StoreError;
+use stem_core::units::ByteSize;
+use stem_core::upkeep::{Fact, Upkeep};
+
+use crate::problem::Stepped;
+use crate::reply;
+use crate::scripts;
+use crate::server::{Report, Settings};
+use crate::store::Store;
+
+const DESCRIBE: &str = "describe the store";
+
+#[async_trait]
+impl Upkeep for Store {
+    async fn sweep(&self, limit: usize) -> Result<u64, StoreError> {
+        const SWEEP: &str = "sweep";
+        let mut call = self.call(&scripts::SWEEP);
+        call.arg(limit);
+        let answer = self.run_bulk(SWEEP, &call).await?;
+        self.named(SWEEP, reply::number(answer))
+    }
+
+    async fn describe(&self) -> Result<Vec<(&'static str, Fact)>, StoreError> {
+        let mut facts = self.named(DESCRIBE, self.facts().await)?;
+        let call = self.call(&scripts::CONTENTS);
+        let answer = self.run_bulk(DESCRIBE, &call).await?;
+        let counts =
+            reply::list(answer).and_then(|values| values.into_iter().map(reply::number).collect());
+        let counts: Vec<u64> = self.named(DESCRIBE, counts)?;
+        let names = [
+            "envelopes",
+            "dead letters",
+            "deployments",
+            "buckets",
+            "keys in buckets",
+        ];
+        let counted = names.into_iter().zip(&counts);
+        facts.extend(counted.map(|(name, number)| (name, Fact::Count(*number))));
+        let size = counts.last().copied().unwrap_or_default();
+        facts.push(("size of buckets", Fact::Size(ByteSize(size))));
+        Ok(facts)
+    }
+}
+
+impl Store {
+    async fn facts(&self) -> Stepped<Vec<(&'static str, Fact)>> {
+        let link = self.shared.link();
+        let report = Report::of(link, &["server", "memory", "persistence"]).await?;
+        let settings = Settings::of(link).await?;
+        let options = &self.shared.options;
+        let mut facts = vec![
+            ("store", "redis".into()),
+            ("server", Fact::Text(options.url.to_string())),
+            ("namespace", options.namespace.as_str().into()),
+            ("redis version", report.text("redis_version").into()),
+            ("durability", Fact::Text(report.durability(&settings))),
+            ("evicts keys", Fact::Flag(report.evicts())),
+            ("memory in use", Fact::Size(report.used())),
+        ];
+        if let Some(most) = report.most() {
+            facts.push(("memory at the most", Fact::Size(most)));
+        }
+        let cluster = "a namespace lives on one node of a cluster: a fleet spreads by namespaces";
+        facts.push(("spread", cluster.into()));
+        Ok(facts)
+    }
+}

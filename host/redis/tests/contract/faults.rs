@@ -1,0 +1,139 @@
+//! What a store survives: scripts that are forgotten, a server that dies, pauses, or comes back empty.
+
+use std::time::Duration;
+
+use stem_core::broker::{Published, Settled};
+use stem_core::outcome::Settlement;
+use stem_core::state::EndState;
+use stem_core::store_error::StoreErrorKind;
+use stem_redis::{Options, Store};
+use stem_testkit::builders::{publication, publications};
+use stem_testkit::process::{Process, within};
+
+use crate::server::Server;
+
+const DURABLE: [&str; 6] = [
+    "--save",
+    "",
+    "--appendonly",
+    "yes",
+    "--appendfsync",
+    "always",
+];
+/// How long a process may take to find a server that has come back.
+const BACK: Duration = Duration::from_secs(30);
+
+async fn process(name: &str, options: &Options) -> Process {
+    let store = Store::open(options.clone()).await.expect("a store opens");
+    Process::named(name, store.stores())
+}
+
+/// Publishes, as often as it takes.
+async fn publish_in_the_end(process: &Process) {
+    let publication = [publication()];
+    let published = async {
+        while process.stores.broker.publish(&publication).await.is_err() {
+            tokio::task::yield_now().await;
+        }
+    };
+    within(BACK, published).await;
+}
+
+/// B13: a server knows no script for ever.
+#[tokio::test]
+async fn scripts_that_were_flushed_are_loaded_again() {
+    let server = Server::start(&DURABLE);
+    let here = process("here", &server.options()).await;
+    here.add(&publication()).await;
+    let () = server.ask(&["SCRIPT", "FLUSH"]);
+    let delivery = here.claim_one().await;
+    let () = server.ask(&["SCRIPT", "FLUSH"]);
+    let settled = here.end(&delivery, EndState::Succeeded).await;
+    assert_eq!(settled, Settled::Done);
+}
+
+/// B1, B13: what was published, claimed and recorded is there again, and workers go on by themselves.
+#[tokio::test]
+async fn a_server_that_was_killed_loses_nothing() {
+    let mut server = Server::start(&DURABLE);
+    let here = process("here", &server.options()).await;
+    here.add_all(&publications(3)).await;
+    let ended = here.end_next(EndState::Succeeded).await;
+    let held = here.claim_one().await;
+    server.restart();
+    publish_in_the_end(&here).await;
+    assert_eq!(here.counts().await, [2, 0, 1, 0]);
+    assert_eq!(here.settle(&held, Settlement::Ack).await, Settled::Done);
+    let id = ended.receipt.id;
+    assert_eq!(here.recorded_end(id).await, Some(EndState::Succeeded));
+}
+
+/// B13
+#[tokio::test]
+async fn who_waits_while_the_server_is_restarted_is_woken_afterwards() {
+    let mut server = Server::start(&DURABLE);
+    let options = server.options();
+    let (here, there) = (
+        process("here", &options).await,
+        process("there", &options).await,
+    );
+    let mut wakeups = there.work().await;
+    server.restart();
+    publish_in_the_end(&here).await;
+    let delivered = async {
+        while there.try_claim(1).await.unwrap_or_default().is_empty() {
+            // A wait that fails is tried again.
+            let _ = wakeups.next().await;
+        }
+    };
+    within(BACK, delivered).await;
+}
+
+/// B13: a worker that had something then loses it, and goes on.
+#[tokio::test]
+async fn a_server_that_comes_back_empty_is_used_as_it_is() {
+    let mut server = Server::start(&DURABLE);
+    let here = process("here", &server.options()).await;
+    here.add_all(&publications(2)).await;
+    let held = here.claim_one().await;
+    server.restart_empty();
+    publish_in_the_end(&here).await;
+    assert_eq!(here.settle(&held, Settlement::Ack).await, Settled::Lost);
+    assert_eq!(here.counts().await, [1, 0, 0, 0]);
+}
+
+/// B13: every command has its time.
+#[tokio::test]
+async fn a_server_that_does_not_answer_is_away() {
+    let server = Server::start(&DURABLE);
+    let mut options = server.options();
+    options.timeout = Duration::from_millis(200);
+    let here = process("here", &options).await;
+    let () = server.ask(&["CLIENT", "PAUSE", "1000"]);
+    let refused = here.stores.broker.publish(&[publication()]).await;
+    let error = refused.expect_err("the server is paused");
+    assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    publish_in_the_end(&here).await;
+}
+
+/// B9, B13: publishing stops before the server is full, and what drains it goes on.
+#[tokio::test]
+async fn a_full_server_refuses_publishing_and_still_drains() {
+    let server = Server::start(&["--save", "", "--maxmemory", "8mb"]);
+    let here = process("here", &server.options()).await;
+    let error = loop {
+        let published = here.stores.broker.publish(&publications(200)).await;
+        match published {
+            Ok(published) => assert!(published.iter().all(|one| *one == Published::Stored)),
+            Err(error) => break error,
+        }
+    };
+    assert_eq!(error.kind(), StoreErrorKind::Full);
+    let deliveries = here.claim(10_000).await;
+    assert!(deliveries.len() >= 1_000);
+    for delivery in &deliveries {
+        let settled = here.settle(delivery, Settlement::Ack).await;
+        assert_eq!(settled, Settled::Done);
+    }
+    publish_in_the_end(&here).await;
+}
