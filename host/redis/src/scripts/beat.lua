@@ -1,4 +1,4 @@
 -- Says that a worker lives. Takes its name and its heartbeat.
 
-call('HSET', P .. 'workers', ARGV[1], struct.pack('>I8', time()) .. ARGV[2])
+call('HSET', P .. 'workers', ARGV[1], pack_bytes('>I8', time()) .. ARGV[2])
 return 1

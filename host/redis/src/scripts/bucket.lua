@@ -19,7 +19,7 @@ end
 
 local function version_of(key)
   local stored = call('HGET', values, key)
-  return stored and string.format('%.0f', struct.unpack('>I8', stored)) or ''
+  return stored and string.format('%.0f', unpack_bytes('>I8', stored)) or ''
 end
 
 -- Whether the delivery of these arguments may write no more.
@@ -44,7 +44,7 @@ local function put(change)
   local number = call('INCR', P .. 'seq')
   local place = call('ZSCORE', order, change.key)
   if not place then call('ZADD', order, number, change.key) end
-  call('HSET', values, change.key, struct.pack('>I8I8', number, tonumber(place or number)) .. change.value)
+  call('HSET', values, change.key, pack_bytes('>I8I8', number, tonumber(place or number)) .. change.value)
 end
 
 -- Makes changes where the bucket has room for all of them; a write that makes nothing larger is never refused.

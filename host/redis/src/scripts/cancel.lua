@@ -32,7 +32,7 @@ local function cancel(i)
     return 'a'
   end
   local seen, body = ARGV[i + 1], ARGV[i + 2]
-  if seen ~= struct.pack('>I4I4', e.generation, e.deliveries) then return 'x' end
+  if seen ~= pack_bytes('>I4I4', e.generation, e.deliveries) then return 'x' end
   if record(e.id).revision ~= continues(body) then return 'x' end
   call('SET', P .. 'r:' .. e.id, body, 'PX', ARGV[i + 3])
   remove(e)

@@ -53,6 +53,7 @@ local function take(lane, wanted)
     local new = call('XREADGROUP', 'GROUP', GROUP, worker, 'COUNT', wanted - #entries, 'STREAMS', lane.key, '>')
     for _, entry in ipairs(new and new[1][2] or {}) do entries[#entries + 1] = entry end
   end
+  for _, entry in ipairs(entries) do entry.priority = lane.priority end
   return entries
 end
 
@@ -136,20 +137,26 @@ local function next_entries(queue, wanted)
   return entries
 end
 
-local answer = {now}
+local answer, given = {now}, 0
 
 local function hand_out(queue, entries)
-  local keys, leases = {}, {}
+  local keys, leases, count = {}, {}, 0
+  -- As text, which is made once: the server would write a number out for each lease.
+  local ends = string.format('%.0f', now + lease)
   for i, entry in ipairs(entries) do keys[i] = P .. 'e:' .. entry[2][2] end
   for i = 1, #keys, CHUNK do
     local envelopes = call('MGET', unpack(keys, i, math.min(i + CHUNK - 1, #keys)))
     for j, envelope in ipairs(envelopes) do
       local id = entries[i + j - 1][2][2]
       if envelope then
-        leases[#leases + 1] = now + lease
-        leases[#leases + 1] = lease_of(id, struct.unpack('>I4', envelope, 13) + 1)
-        answer[#answer + 1] = id
-        answer[#answer + 1] = envelope
+        leases[count + 1], leases[count + 2] = ends, lease_of(id, unpack_bytes('>I4', envelope, 13) + 1)
+        count = count + 2
+        answer[2 * given + 2], answer[2 * given + 3] = id, envelope
+        given = given + 1
+      else
+        -- Somebody has deleted its key: nothing is left to be run.
+        local entry = entries[i + j - 1]
+        leave_later({queue = queue, priority = entry.priority, position = entry[1]})
       end
     end
   end
@@ -158,7 +165,7 @@ end
 
 for i = 4, #ARGV do
   local queue = ARGV[i]
-  local wanted = limit - (#answer - 1) / 2
+  local wanted = limit - given
   if wanted > 0 and call('SISMEMBER', P .. 'paused', queue) == 0 then
     rescue(queue)
     promote(queue, now)
@@ -166,4 +173,5 @@ for i = 4, #ARGV do
     if #entries > 0 then hand_out(queue, entries) end
   end
 end
+leave_lanes()
 return answer

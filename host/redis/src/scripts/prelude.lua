@@ -10,7 +10,7 @@ local WEEK, MONTH = 604800000, 2592000000
 local IN_LANE, HELD, DEAD = 1, 2, 3
 local RECORDED, KEPT, RETRY, ASK, NOW = 1, 2, 4, 8, 16
 
-local call = redis.call
+local call, pack_bytes, unpack_bytes = redis.call, struct.pack, struct.unpack
 
 local function time()
   local t = call('TIME')
@@ -49,31 +49,46 @@ end
 
 -- What an envelope is but for its bytes; nothing where there is none.
 local function read(id)
-  local s = call('GETRANGE', P .. 'e:' .. id, 0, 191)
+  local key = P .. 'e:' .. id
+  local s = call('GETRANGE', key, 0, 191)
   if s == '' then return nil end
-  local e = {id = id}
-  local length
-  e.place, e.flags, e.priority, e.spare, e.generation, e.attempts, e.deliveries, e.losses, e.snoozes,
-    e.faults, length = struct.unpack('>BBBBI4I4I4I4I4I4B', s)
-  e.position = s:sub(30, 29 + length)
-  e.queue = s:sub(65, 64 + s:byte(62))
-  e.task_at, e.task_length, e.is_pinned = 64 + s:byte(62), s:byte(63), s:byte(64) > 0
-  return e
+  local place, flags, priority, _, generation, attempts, deliveries, losses, snoozes, faults, length =
+    unpack_bytes('>BBBBI4I4I4I4I4I4B', s)
+  local queue, task, digest = s:byte(62, 64)
+  -- One constructor with all fields: a table that grows is built anew each time.
+  return {
+    id = id, key = key, place = place, flags = flags, priority = priority, generation = generation,
+    attempts = attempts, deliveries = deliveries, losses = losses, snoozes = snoozes, faults = faults,
+    position = s:sub(30, 29 + length), queue = s:sub(65, 64 + queue), task_at = 64 + queue, task_length = task,
+    is_pinned = digest > 0, delivery = 0,
+  }
 end
 
 -- Writes what changes during its life; the rest stays as it was published.
 local function write(e)
-  local head = struct.pack('>BBBBI4I4I4I4I4I4B', e.place, e.flags, e.priority, 0, e.generation, e.attempts,
+  local head = pack_bytes('>BBBBI4I4I4I4I4I4B', e.place, e.flags, e.priority, 0, e.generation, e.attempts,
     e.deliveries, e.losses, e.snoozes, e.faults, #e.position)
-  call('SETRANGE', P .. 'e:' .. e.id, 0, head .. e.position)
+  call('SETRANGE', e.key, 0, head .. e.position)
 end
 
+local lanes = {}
+
 local function lane_of(e)
-  return P .. 'lane:' .. e.priority .. ':' .. e.queue
+  local of_queue = lanes[e.queue]
+  if not of_queue then
+    of_queue = {}
+    lanes[e.queue] = of_queue
+  end
+  local lane = of_queue[e.priority]
+  if not lane then
+    lane = P .. 'lane:' .. e.priority .. ':' .. e.queue
+    of_queue[e.priority] = lane
+  end
+  return lane
 end
 
 local function lease_of(id, delivery)
-  return id .. struct.pack('>I4', delivery)
+  return id .. pack_bytes('>I4', delivery)
 end
 
 -- Until when its present delivery is leased; nothing where it is with no worker. Deliveries are counted when they end:
@@ -95,7 +110,7 @@ end
 local opened = {}
 
 -- Adds an envelope to the end of its lane, ready since this time: the entry's id says when, and which came first.
-local function append(queue, priority, since, id)
+local function append(queue, priority, since, id, number)
   local lane = P .. 'lane:' .. priority .. ':' .. queue
   if not opened[lane] then
     if call('HSETNX', P .. 'lanes:' .. queue, priority, 0) == 1 then
@@ -103,7 +118,7 @@ local function append(queue, priority, since, id)
     end
     opened[lane] = true
   end
-  local number = call('INCR', P .. 'seq')
+  number = number or call('INCR', P .. 'seq')
   local position = since .. '-' .. number
   local added = redis.pcall('XADD', lane, position, 'i', id)
   if type(added) == 'table' then
@@ -175,12 +190,12 @@ local doomed = {}
 
 -- Lets an envelope go, with `forget_doomed`: a derived id leaves a mark.
 local function forget_later(e)
-  doomed[#doomed + 1] = P .. 'e:' .. e.id
+  doomed[#doomed + 1] = e.key
   if has(e.flags, KEPT) then doomed[#doomed + 1] = P .. 'k:' .. e.id end
   if is_derived(e.id) then call('SET', P .. 'm:' .. e.id, '', 'PX', WEEK) end
   if e.is_pinned then
     local at = e.task_at + e.task_length
-    local digest = call('GETRANGE', P .. 'e:' .. e.id, at, at + 31)
+    local digest = call('GETRANGE', e.key, at, at + 31)
     if call('HINCRBY', P .. 'pins', digest, -1) <= 0 then call('HDEL', P .. 'pins', digest) end
   end
 end
@@ -213,13 +228,13 @@ end
 local function record(id)
   local s = call('GETRANGE', P .. 'r:' .. id, 0, 12)
   if s == '' then return {revision = 0, generation = 0, delivery = 0, state = 0} end
-  local revision, generation, delivery, state = struct.unpack('>I4I4I4B', s)
+  local revision, generation, delivery, state = unpack_bytes('>I4I4I4B', s)
   return {revision = revision, generation = generation, delivery = delivery, state = state}
 end
 
 -- The revision that a new record continues.
 local function continues(body)
-  return struct.unpack('>I4', body) - 1
+  return unpack_bytes('>I4', body) - 1
 end
 
 -- Whether a delivery may write no more: a later one is known, or its generation has ended; and whether its envelope is
@@ -266,16 +281,16 @@ local function add_usage(now, first)
         field = ARGV[i + 1]
       end
     end
-    local new = {struct.unpack('>I8I8I8I8I8I8I8I8I8I8I8I8I8', ARGV[i + 2])}
+    local new = {unpack_bytes('>I8I8I8I8I8I8I8I8I8I8I8I8I8', ARGV[i + 2])}
     local kept = call('HGET', key, field)
     if kept then
-      local old = {struct.unpack('>I8I8I8I8I8I8I8I8I8I8I8I8I8', kept)}
+      local old = {unpack_bytes('>I8I8I8I8I8I8I8I8I8I8I8I8I8', kept)}
       for j = 1, 13 do
         -- The tenth is a maximum; what a double cannot hold is not counted on.
         new[j] = j == 10 and math.max(new[j], old[j]) or math.min(new[j] + old[j], 2 ^ 53)
       end
     end
-    call('HSET', key, field, struct.pack('>I8I8I8I8I8I8I8I8I8I8I8I8I8', unpack(new, 1, 13)))
+    call('HSET', key, field, pack_bytes('>I8I8I8I8I8I8I8I8I8I8I8I8I8', unpack(new, 1, 13)))
     call('PEXPIREAT', key, hour + 31 * 86400000 + 3600000)
   end
 end

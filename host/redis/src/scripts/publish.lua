@@ -36,12 +36,29 @@ local function due_at(text)
 end
 
 local values, due, used, answers = {}, {}, {}, {}
+local number = call('INCRBY', P .. 'seq', math.ceil(#ARGV / FIELDS)) - #ARGV / FIELDS
+local since = string.format('%.0f', now)
+local heads, paddings = {}, {}
+
+-- The part of the head that all new envelopes have alike.
+local function head_of(place, priority)
+  local key = place .. priority
+  heads[key] = heads[key] or pack_bytes('>BBBBI4I4I4I4I4I4', place, 0, priority, 0, 1, 0, 0, 0, 0, 0)
+  return heads[key]
+end
+
+local function padded(position)
+  local length = #position
+  paddings[length] = paddings[length] or string.rep('\0', 32 - length)
+  return string.char(length) .. position .. paddings[length]
+end
 
 local function put(i)
   local id, queue, priority, at = ARGV[i], ARGV[i + 1], ARGV[i + 2], due_at(ARGV[i + 3])
   local place, position = IN_LANE, nil
+  number = number + 1
   if at <= now then
-    position = append(queue, priority, now, id)
+    position = append(queue, priority, since, id, number)
   else
     place, position = HELD, string.format('%.0f', at)
     due[queue] = due[queue] or {}
@@ -49,8 +66,7 @@ local function put(i)
     table.insert(due[queue], id)
   end
   values[#values + 1] = P .. 'e:' .. id
-  values[#values + 1] = struct.pack('>BBBBI4I4I4I4I4I4B', place, 0, priority, 0, 1, 0, 0, 0, 0, 0, #position)
-    .. position .. string.rep('\0', 32 - #position) .. ARGV[i + 5]
+  values[#values + 1] = head_of(place, priority) .. padded(position) .. ARGV[i + 5]
   if ARGV[i + 4] ~= '' then call('HINCRBY', P .. 'pins', ARGV[i + 4], 1) end
   used[queue] = true
 end

@@ -11,7 +11,7 @@ local standings, answers, is_as_sent = {}, {}, true
 for n = 1, number do
   local i = 2 + (n - 1) * FIELDS
   local id, body = ARGV[i], ARGV[i + 1]
-  local _, generation, delivery = struct.unpack('>I4I4I4', body)
+  local _, generation, delivery = unpack_bytes('>I4I4I4', body)
   local it = standing(id, generation, delivery)
   standings[n], answers[n] = it, 1
   if it.is_stale then
@@ -26,7 +26,7 @@ if not is_as_sent then return answers end
 for n = 1, number do
   local i = 2 + (n - 1) * FIELDS
   local id, body, ttl, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], P .. 'k:' .. ARGV[i]
-  local state = struct.unpack('>B', body, 13)
+  local state = unpack_bytes('>B', body, 13)
   call('SET', P .. 'r:' .. id, body, 'PX', ttl)
   set_flag(standings[n].envelope, RECORDED)
   if state == 0 then

@@ -7,29 +7,53 @@ local FIELDS = 5
 local number = tonumber(ARGV[1])
 local now = time()
 
+-- The envelope of a lease that may still be held: its delivery has the number after the last one that ended.
 local function find(i)
   local lease = ARGV[i]
   local e = read(lease:sub(1, 16))
-  if not e or e.place ~= IN_LANE or not call('ZSCORE', P .. 'leased:' .. e.queue, lease) then return 0 end
-  e.delivery = struct.unpack('>I4', lease, 17)
-  local body = ARGV[i + 3]
-  if body ~= '' then
-    local revision = has(e.flags, RECORDED) and record(e.id).revision or 0
-    if revision ~= continues(body) then return call('GET', P .. 'r:' .. e.id) or '' end
-  end
-  return e
+  if not e or e.place ~= IN_LANE then return 0 end
+  e.delivery = unpack_bytes('>I4', lease, 17)
+  return e.delivery == e.deliveries + 1 and e or 0
 end
 
-local envelopes, answers, is_as_sent = {}, {}, true
+-- The record that is kept, where it is not the one that the sent record continues; else 1.
+local function compare(e, body)
+  if body == '' then return 1 end
+  local revision = has(e.flags, RECORDED) and record(e.id).revision or 0
+  if revision == continues(body) then return 1 end
+  return call('GET', P .. 'r:' .. e.id) or ''
+end
+
+local envelopes, answers, leases, is_as_sent = {}, {}, {}, true
 for n = 1, number do
-  local found = find(2 + (n - 1) * FIELDS)
-  envelopes[n] = found
-  answers[n] = type(found) == 'table' and 1 or found
+  local i = 2 + (n - 1) * FIELDS
+  local e = find(i)
+  envelopes[n] = e
+  answers[n] = e ~= 0 and compare(e, ARGV[i + 3]) or 0
+  if e ~= 0 then
+    local of_queue = leases[e.queue]
+    if not of_queue then
+      of_queue = {held = {}, numbers = {}}
+      leases[e.queue] = of_queue
+    end
+    local at = #of_queue.held + 1
+    of_queue.held[at], of_queue.numbers[at] = ARGV[i], n
+  end
   if answers[n] ~= 1 then is_as_sent = false end
+end
+
+for queue, of_queue in pairs(leases) do
+  for i = 1, #of_queue.held, CHUNK do
+    local last = math.min(i + CHUNK - 1, #of_queue.held)
+    local scores = call('ZMSCORE', P .. 'leased:' .. queue, unpack(of_queue.held, i, last))
+    for j = i, last do
+      if not scores[j - i + 1] then answers[of_queue.numbers[j]], is_as_sent = 0, false end
+    end
+  end
 end
 if not is_as_sent then return answers end
 
-local leases, rung = {}, {}
+local rung = {}
 
 -- What was cancelled meanwhile waits for nothing: its next delivery ends it.
 local function hold(e, delay)
@@ -76,7 +100,7 @@ local function keep_checkpoint(e, kind, ttl)
   if kind == 'd' then
     call('HDEL', key, 'p')
     call('PEXPIRE', key, WEEK)
-  elseif ttl > 0 then
+  elseif ttl ~= '0' then
     call('PEXPIRE', key, ttl, 'GT')
   end
 end
@@ -84,9 +108,7 @@ end
 for n = 1, number do
   local e, i = envelopes[n], 2 + (n - 1) * FIELDS
   local kind, amount = ARGV[i + 1]:sub(1, 1), tonumber(ARGV[i + 1]:sub(2)) or 0
-  local body, ttl = ARGV[i + 3], tonumber(ARGV[i + 4])
-  leases[e.queue] = leases[e.queue] or {}
-  table.insert(leases[e.queue], ARGV[i])
+  local body, ttl = ARGV[i + 3], ARGV[i + 4]
   if body ~= '' then
     call('SET', P .. 'r:' .. e.id, body, 'PX', ttl)
     e.flags = with(e.flags, RECORDED)
@@ -100,7 +122,7 @@ for n = 1, number do
   end
 end
 
-for queue, held in pairs(leases) do spread(held, 'ZREM', P .. 'leased:' .. queue) end
+for queue, of_queue in pairs(leases) do spread(of_queue.held, 'ZREM', P .. 'leased:' .. queue) end
 leave_lanes()
 forget_doomed()
 add_usage(now, 2 + number * FIELDS)

@@ -21,7 +21,7 @@ forget_doomed()
 
 local workers = call('HGETALL', P .. 'workers')
 for i = 1, #workers, 2 do
-  if struct.unpack('>I8', workers[i + 1]) + HOUR < now then
+  if unpack_bytes('>I8', workers[i + 1]) + HOUR < now then
     swept = swept + call('HDEL', P .. 'workers', workers[i])
   end
 end

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use stem_core::broker::{Published, Settled};
+use stem_core::broker::{Settled, Wakeups};
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
 use stem_core::store_error::StoreErrorKind;
@@ -68,25 +68,27 @@ async fn a_server_that_was_killed_loses_nothing() {
     assert_eq!(here.recorded_end(id).await, Some(EndState::Succeeded));
 }
 
+/// Claims one, as a worker does that waits in between and tries again what fails.
+async fn claim_in_the_end(process: &Process, wakeups: &mut dyn Wakeups) {
+    let claimed = async {
+        while process.try_claim(1).await.unwrap_or_default().is_empty() {
+            let _ = wakeups.next().await;
+        }
+    };
+    within(BACK, claimed).await;
+}
+
 /// B13
 #[tokio::test]
 async fn who_waits_while_the_server_is_restarted_is_woken_afterwards() {
     let mut server = Server::start(&DURABLE);
     let options = server.options();
-    let (here, there) = (
-        process("here", &options).await,
-        process("there", &options).await,
-    );
+    let here = process("here", &options).await;
+    let there = process("there", &options).await;
     let mut wakeups = there.work().await;
     server.restart();
     publish_in_the_end(&here).await;
-    let delivered = async {
-        while there.try_claim(1).await.unwrap_or_default().is_empty() {
-            // A wait that fails is tried again.
-            let _ = wakeups.next().await;
-        }
-    };
-    within(BACK, delivered).await;
+    claim_in_the_end(&there, &mut *wakeups).await;
 }
 
 /// B13: a worker that had something then loses it, and goes on.
@@ -116,19 +118,22 @@ async fn a_server_that_does_not_answer_is_away() {
     publish_in_the_end(&here).await;
 }
 
+/// Publishes until it is refused.
+async fn fill(process: &Process) -> StoreErrorKind {
+    loop {
+        let published = process.stores.broker.publish(&publications(200)).await;
+        if let Err(error) = published {
+            return error.kind();
+        }
+    }
+}
+
 /// B9, B13: publishing stops before the server is full, and what drains it goes on.
 #[tokio::test]
 async fn a_full_server_refuses_publishing_and_still_drains() {
     let server = Server::start(&["--save", "", "--maxmemory", "8mb"]);
     let here = process("here", &server.options()).await;
-    let error = loop {
-        let published = here.stores.broker.publish(&publications(200)).await;
-        match published {
-            Ok(published) => assert!(published.iter().all(|one| *one == Published::Stored)),
-            Err(error) => break error,
-        }
-    };
-    assert_eq!(error.kind(), StoreErrorKind::Full);
+    assert_eq!(fill(&here).await, StoreErrorKind::Full);
     let deliveries = here.claim(10_000).await;
     assert!(deliveries.len() >= 1_000);
     for delivery in &deliveries {

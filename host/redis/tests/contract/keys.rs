@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
-use stem_redis::Store;
-use stem_testkit::builders::{fence, half_way, publication, publications, urgent};
+use stem_redis::{Options, Store};
+use stem_testkit::builders::{fence, half_way, publications, urgent};
 use stem_testkit::process::Process;
 
 use crate::server::Server;
 
 async fn on(server: &Server) -> Process {
-    let store = Store::open(server.options()).await.expect("a store opens");
-    Process::named("here", store.stores())
+    named(&server.options(), "here").await
 }
 
 /// The keys of a server, behind their namespace.
@@ -110,32 +109,35 @@ fn used(server: &Server) -> usize {
     line.expect("it is said").parse().expect("a number")
 }
 
+const SHORT: Duration = Duration::from_millis(100);
+
+/// One worker loses an envelope, and another takes it.
+async fn take_over(dead: &Process, living: &Process) {
+    let lost = dead.claim_for(SHORT).await;
+    tokio::time::sleep(SHORT).await;
+    let taken = living.claim_one().await;
+    assert_eq!(taken.receipt.id, lost.receipt.id);
+}
+
 /// B3: nothing that is pending goes with a consumer, and a consumer that nobody needs goes.
 #[tokio::test]
 async fn a_dead_workers_consumer_goes_when_all_of_it_was_taken_over() {
     let server = Server::start(&["--save", ""]);
     let options = server.options();
-    let open = async |name| {
-        let store = Store::open(options.clone()).await.expect("a store opens");
-        Process::named(name, store.stores())
-    };
-    let (dead, living) = (open("dead").await, open("living").await);
-    dead.add_all(&[publication(), publication(), publication()])
-        .await;
-    let short = Duration::from_millis(100);
-    dead.claim_for(short).await;
+    let [dead, living] = ["dead", "living"].map(|name| named(&options, name));
+    let (dead, living) = (dead.await, living.await);
+    dead.add_all(&publications(3)).await;
     let held = dead.claim_one().await;
-    tokio::time::sleep(short).await;
-    living.claim_one().await;
-    assert!(
-        consumers(&server).contains(&"dead".to_owned()),
-        "it still has one"
-    );
+    take_over(&dead, &living).await;
+    assert_eq!(consumers(&server), ["dead", "living", "~"]);
     dead.settle(&held, Settlement::Ack).await;
-    dead.claim_for(short).await;
-    tokio::time::sleep(short).await;
-    living.claim_one().await;
-    assert!(!consumers(&server).contains(&"dead".to_owned()));
+    take_over(&dead, &living).await;
+    assert_eq!(consumers(&server), ["living", "~"]);
+}
+
+async fn named(options: &Options, name: &str) -> Process {
+    let store = Store::open(options.clone()).await.expect("a store opens");
+    Process::named(name, store.stores())
 }
 
 fn consumers(server: &Server) -> Vec<String> {
@@ -144,5 +146,7 @@ fn consumers(server: &Server) -> Vec<String> {
     let name = |consumer: HashMap<String, redis::Value>| {
         redis::from_redis_value(consumer["name"].clone()).expect("a name")
     };
-    about.into_iter().map(name).collect()
+    let mut names: Vec<String> = about.into_iter().map(name).collect();
+    names.sort();
+    names
 }

@@ -1,7 +1,8 @@
 //! A private Redis server on a free loopback port, with its files in a folder of its own, gone with whoever started it.
 
+use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, TcpListener};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -156,10 +157,15 @@ impl Drop for Running {
     }
 }
 
+/// A port that no test of this process has had, and that is not among those which the system gives to connections: so
+/// nobody takes it while its server is restarted.
 fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    let port = listener.local_addr().expect("it is bound").port();
-    drop(listener);
-    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_err());
+    static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+    let mut given = GIVEN.lock().expect("no test panics here");
+    let first = 20_000 + u16::try_from(std::process::id() % 11_000).expect("a small number");
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
+    let mut ports = (first..32_000).filter(|port| !given.contains(port));
+    let port = ports.find(is_free).expect("a free port");
+    given.insert(port);
     port
 }
