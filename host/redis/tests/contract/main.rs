@@ -6,6 +6,7 @@ mod joined;
 mod keys;
 mod server;
 mod settings;
+mod tls;
 
 use fixture::OnServer;
 

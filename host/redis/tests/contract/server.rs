@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, BufReader};
-use std::net::{Ipv4Addr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 use std::time::Duration;
@@ -100,11 +100,13 @@ impl Server {
         let client = redis::Client::open(self.url()).expect("a good URL");
         let clock = SystemClock::shared();
         let begun = clock.monotonic();
-        let is_up = || {
+        let answers = || {
             let connection = client.get_connection();
             connection.is_ok_and(|mut one| redis::cmd("PING").exec(&mut one).is_ok())
         };
-        while !is_up() {
+        let is_secure = port_setting(&self.settings) == "--tls-port";
+        let listens = || TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).is_ok();
+        while !(if is_secure { listens() } else { answers() }) {
             assert!(
                 clock.monotonic() - begun < Duration::from_secs(20),
                 "`redis-server` does not start: install it (`apt-get install redis-server`), or set STEM_TEST_REDIS_URL"
@@ -119,10 +121,16 @@ impl Running {
     /// when it is killed.
     fn spawn(port: u16, folder: &TempDir, settings: &[String]) -> Self {
         const GUARDED: &str =
-            "redis-server \"$@\" >/dev/null 2>&1 </dev/null & echo $!; cat; kill -9 $!";
+            "redis-server \"$@\" >/dev/null 2>&1 </dev/null & echo $!; cat; kill -9 $!; wait";
         let mut command = Command::new("sh");
         command
-            .args(["-c", GUARDED, "sh", "--port", &port.to_string()])
+            .args([
+                "-c",
+                GUARDED,
+                "sh",
+                port_setting(settings),
+                &port.to_string(),
+            ])
             .args(["--bind", "127.0.0.1", "--dir"])
             .arg(folder.path())
             .args(settings)
@@ -154,6 +162,14 @@ impl Drop for Running {
         drop(self.guard.stdin.take());
         // The shell ends with its input, whether the server runs or not.
         let _ = self.guard.wait();
+    }
+}
+
+/// Where TLS is set up, nothing else is listened for.
+fn port_setting(settings: &[String]) -> &'static str {
+    match settings.iter().any(|setting| setting == "--tls-cert-file") {
+        true => "--tls-port",
+        false => "--port",
     }
 }
 

@@ -10,7 +10,8 @@ use crate::server::Server;
 
 const PLAIN: [&str; 2] = ["--save", ""];
 
-async fn refusal(options: Options) -> (StoreErrorKind, String) {
+/// How opening a store fails: the kind, and all that it says.
+pub async fn refusal(options: Options) -> (StoreErrorKind, String) {
     let refused = Store::open(options).await.map(|_| ());
     let error = refused.expect_err("it is refused");
     let cause = std::error::Error::source(&error).expect("it says why");
