@@ -33,11 +33,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
 ];
 
 /// Crates from outside that one room alone may name.
-<<<<<<< HEAD
-const ONE_ROOM_ALONE: [(&str, &str); 7] = [
-=======
-const ONE_ROOM_ALONE: [(&str, &str); 6] = [
->>>>>>> d4f9b2a (The stores on Redis 7: every seam, each move one script on the server)
+const ONE_ROOM_ALONE: [(&str, &str); 8] = [
     ("wasmtime", "stem-sandbox"),
     ("wasmtime-wasi", "stem-sandbox"),
     ("wasmtime-wasi-http", "stem-sandbox"),
@@ -87,17 +83,11 @@ const EMPTY_WORDS: [&str; 8] = [
 ];
 
 /// The promises that hold by now.
-const PROMISES: [&str; 49] = [
+const PROMISES: [&str; 50] = [
     "E1", "E2", "E3", "E4", "E5", "E6", "R1", "R2", "R3", "R4", "R5", "B1", "B2", "B3", "B4", "B5",
-<<<<<<< HEAD
-    "B6", "B7", "B8", "B9", "B10", "B11", "B12", "B14", "B15", "B16", "W1", "W2", "W3", "W4", "W5",
-    "W6", "W7", "W8", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "M1", "M2", "M3", "M4",
-    "M5", "X4",
-=======
     "B6", "B7", "B8", "B9", "B10", "B11", "B12", "B13", "B14", "B15", "B16", "W1", "W2", "W3",
     "W4", "W5", "W6", "W7", "W8", "S1", "S2", "S3", "S4", "S5", "S6", "S7", "S8", "S9", "M1", "M2",
-    "M3", "M4", "M5",
->>>>>>> 4d06d30 (TLS to Redis with a certificate of each side, reconnecting (B13), and how a namespace is kept)
+    "M3", "M4", "M5", "X4",
 ];
 
 fn sources() -> Vec<Source> {

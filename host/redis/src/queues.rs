@@ -1,11 +1,13 @@
 //! Counts, pauses, look-ups and cancellations.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use async_trait::async_trait;
 use bytes::Bytes;
 use redis::Value;
 use stem_core::clock::Timestamp;
 use stem_core::ids::EnvelopeId;
-use stem_core::names::{QueueName, WorkerName};
+use stem_core::names::{QueueName, TaskName, WorkerName};
 use stem_core::queues::{CancelMode, Cancelling, EnvelopeStatus, QueueStatus, Queues};
 use stem_core::record::Report;
 use stem_core::store_error::StoreError;
@@ -18,6 +20,7 @@ use crate::scripts;
 use crate::store::Store;
 
 const FIND: &str = "look envelopes up";
+const COUNT_WAITING: &str = "count what waits for tasks";
 const CANCEL: &str = "cancel";
 /// How often an envelope that changes all the time is looked at.
 const ROUNDS: usize = 16;
@@ -62,6 +65,22 @@ impl Queues for Store {
         self.named(LIST, ids)
     }
 
+    async fn count_waiting(
+        &self,
+        tasks: &BTreeSet<TaskName>,
+    ) -> Result<BTreeMap<TaskName, u64>, StoreError> {
+        let mut counts = BTreeMap::new();
+        for queue in self.queues().await? {
+            self.count_in(&queue.name, "", tasks, &mut counts).await?;
+            // Read afterwards, so that nothing that falls due in between is missed.
+            for lane in self.lanes(&queue.name).await? {
+                self.count_in(&queue.name, &lane, tasks, &mut counts)
+                    .await?;
+            }
+        }
+        Ok(counts)
+    }
+
     async fn cancel(
         &self,
         ids: &[EnvelopeId],
@@ -96,6 +115,41 @@ struct Sight {
 }
 
 impl Store {
+    /// The priorities of a queue's lanes.
+    async fn lanes(&self, queue: &QueueName) -> Result<Vec<String>, StoreError> {
+        let mut command = redis::cmd("HKEYS");
+        command.arg(format!("{}lanes:{queue}", self.shared.prefix));
+        let answer = self.ask_bulk(COUNT_WAITING, &command).await?;
+        let lanes =
+            reply::list(answer).and_then(|lanes| lanes.into_iter().map(reply::text).collect());
+        self.named(COUNT_WAITING, lanes)
+    }
+
+    /// Counts what waits in one lane of a queue, or what is held there, a chunk at a time: the server stands still for
+    /// none of them.
+    async fn count_in(
+        &self,
+        queue: &QueueName,
+        lane: &str,
+        tasks: &BTreeSet<TaskName>,
+        counts: &mut BTreeMap<TaskName, u64>,
+    ) -> Result<(), StoreError> {
+        let mut after = String::new();
+        loop {
+            let mut call = self.call(&scripts::COUNT_WAITING);
+            call.arg(queue.as_str()).arg(lane).arg(&after);
+            for task in tasks {
+                call.arg(task.as_str());
+            }
+            let answer = self.run_bulk(COUNT_WAITING, &call).await?;
+            let counted = counted(answer, tasks, counts);
+            after = self.named(COUNT_WAITING, counted)?;
+            if after.is_empty() {
+                return Ok(());
+            }
+        }
+    }
+
     async fn look(
         &self,
         ids: &[EnvelopeId],
@@ -139,6 +193,23 @@ impl Store {
         let outcomes = marks.into_iter().map(cancelling).collect();
         self.named(CANCEL, outcomes)
     }
+}
+
+/// Adds what a chunk holds; gives where the next one begins.
+fn counted(
+    answer: Value,
+    tasks: &BTreeSet<TaskName>,
+    counts: &mut BTreeMap<TaskName, u64>,
+) -> Stepped<String> {
+    let mut values = reply::list(answer)?.into_iter();
+    let after = reply::text(reply::next(&mut values)?)?;
+    for (task, count) in tasks.iter().zip(values) {
+        let count = reply::number(count)?;
+        if count > 0 {
+            *counts.entry(task.clone()).or_default() += count;
+        }
+    }
+    Ok(after)
 }
 
 fn cancelling(mark: u8) -> Stepped<Option<Cancelling>> {

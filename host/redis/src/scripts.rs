@@ -53,6 +53,7 @@ scripts! {
     FIND draining [include_str!("scripts/find.lua")],
     CANCEL draining [include_str!("scripts/cancel.lua")],
     WAITING draining [include_str!("scripts/waiting.lua")],
+    COUNT_WAITING draining [include_str!("scripts/count_waiting.lua")],
     QUEUES draining [include_str!("scripts/queues.lua")],
     PAUSE draining [include_str!("scripts/pause.lua")],
     REPLAY draining [include_str!("scripts/replay.lua")],

@@ -81,23 +81,28 @@ fn pack(sums: &UsageSums) -> Vec<u8> {
     // Far from where a script's numbers would no longer be whole.
     const MOST: u64 = 1 << 53;
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-    let numbers: [u64; NUMBERS] = [
-        sums.succeeded,
-        sums.failed,
-        sums.snoozed,
-        sums.cancelled,
-        sums.expired,
-        sums.interrupted,
-        micros(sums.cpu),
-        micros(sums.wall),
-        sums.memory_byte_millis,
-        sums.peak_memory_bytes,
-        sums.fuel,
-        sums.host_calls,
-        sums.bytes_out,
+    let whole = |number: u64| number.min(MOST).to_be_bytes();
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "the server adds them up as floating-point numbers"
+    )]
+    let memory = (sums.memory_byte_millis as f64).to_be_bytes();
+    let numbers: [[u8; 8]; NUMBERS] = [
+        whole(sums.succeeded),
+        whole(sums.failed),
+        whole(sums.snoozed),
+        whole(sums.cancelled),
+        whole(sums.expired),
+        whole(sums.interrupted),
+        whole(micros(sums.cpu)),
+        whole(micros(sums.wall)),
+        memory,
+        whole(sums.peak_memory_bytes),
+        whole(sums.fuel),
+        whole(sums.host_calls),
+        whole(sums.bytes_out),
     ];
-    let bytes = |number: u64| number.min(MOST).to_be_bytes();
-    numbers.into_iter().flat_map(bytes).collect()
+    numbers.concat()
 }
 
 fn read(bytes: &[u8]) -> Stepped<UsageSums> {
@@ -117,7 +122,8 @@ fn read(bytes: &[u8]) -> Stepped<UsageSums> {
         interrupted: number(5),
         cpu: Duration::from_micros(number(6)),
         wall: Duration::from_micros(number(7)),
-        memory_byte_millis: number(8),
+        // Bytes times time leave a script's whole numbers within a day: their total is a floating-point number.
+        memory_byte_millis: f64::from_bits(number(8)) as u128,
         peak_memory_bytes: number(9),
         fuel: number(10),
         host_calls: number(11),

@@ -266,7 +266,9 @@ local function set_flag(e, flag)
   end
 end
 
--- Adds to the sums of the hour: pairs of keys, apart and among the others, and thirteen numbers that belong together.
+-- Adds to the sums of the hour: pairs of keys, apart and among the others, and thirteen numbers that belong together
+-- (the ninth of them no whole number).
+local SUMS = '>I8I8I8I8I8I8I8I8dI8I8I8I8'
 local function add_usage(now, first)
   local hour = now - now % 3600000
   local key = P .. 'usage:' .. hour
@@ -281,16 +283,20 @@ local function add_usage(now, first)
         field = ARGV[i + 1]
       end
     end
-    local new = {unpack_bytes('>I8I8I8I8I8I8I8I8I8I8I8I8I8', ARGV[i + 2])}
+    local new = {unpack_bytes(SUMS, ARGV[i + 2])}
     local kept = call('HGET', key, field)
     if kept then
-      local old = {unpack_bytes('>I8I8I8I8I8I8I8I8I8I8I8I8I8', kept)}
+      local old = {unpack_bytes(SUMS, kept)}
       for j = 1, 13 do
-        -- The tenth is a maximum; what a double cannot hold is not counted on.
-        new[j] = j == 10 and math.max(new[j], old[j]) or math.min(new[j] + old[j], 2 ^ 53)
+        -- The tenth is a maximum; what a whole number cannot hold is not counted on.
+        if j == 10 then
+          new[j] = math.max(new[j], old[j])
+        else
+          new[j] = j == 9 and new[j] + old[j] or math.min(new[j] + old[j], 2 ^ 53)
+        end
       end
     end
-    call('HSET', key, field, pack_bytes('>I8I8I8I8I8I8I8I8I8I8I8I8I8', unpack(new, 1, 13)))
+    call('HSET', key, field, pack_bytes(SUMS, unpack(new, 1, 13)))
     call('PEXPIREAT', key, hour + 31 * 86400000 + 3600000)
   end
 end
