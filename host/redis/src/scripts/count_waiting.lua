@@ -1,0 +1,31 @@
+-- How many envelopes of some tasks wait in a chunk of a queue. Takes the queue, a lane's priority or '' for what is held,
+-- where to go on ('' at the beginning), and the tasks. Answers where to go on, '' at the end, and a count for each task.
+-- What is held is read from its end: what falls due meanwhile moves nothing, and is met again in its lane.
+
+local queue, priority, after = ARGV[1], ARGV[2], ARGV[3]
+local now = time()
+local ids, next_one = {}, ''
+
+if priority == '' then
+  local first = tonumber(after) or 0
+  ids = call('ZREVRANGE', P .. 'due:' .. queue, first, first + CHUNK - 1)
+  if #ids == CHUNK then next_one = tostring(first + CHUNK) end
+else
+  local entries = call('XRANGE', P .. 'lane:' .. priority .. ':' .. queue, after == '' and '-' or '(' .. after, '+',
+    'COUNT', CHUNK)
+  for i, entry in ipairs(entries) do ids[i] = entry[2][2] end
+  if #entries == CHUNK then next_one = entries[CHUNK][1] end
+end
+
+local counts = {}
+for _, id in ipairs(ids) do
+  local e = read(id)
+  if e and (leased_until(e) or now) <= now then
+    local task = call('GETRANGE', e.key, e.task_at, e.task_at + e.task_length - 1)
+    counts[task] = (counts[task] or 0) + 1
+  end
+end
+
+local answer = {next_one}
+for i = 4, #ARGV do answer[#answer + 1] = counts[ARGV[i]] or 0 end
+return answer
