@@ -11,4 +11,5 @@ pub mod executor;
 pub mod faults;
 pub mod fixture;
 pub mod process;
+pub mod redis_server;
 pub mod suites;

@@ -10,7 +10,7 @@ use stem_redis::{Options, Store};
 use stem_testkit::builders::{publication, publications};
 use stem_testkit::process::{Process, within};
 
-use crate::server::Server;
+use crate::server::{Server, Usable as _};
 
 const DURABLE: [&str; 6] = [
     "--save",

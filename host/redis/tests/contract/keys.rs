@@ -9,7 +9,7 @@ use stem_redis::{Options, Store};
 use stem_testkit::builders::{fence, half_way, publications, urgent};
 use stem_testkit::process::Process;
 
-use crate::server::Server;
+use crate::server::{Server, Usable as _};
 
 async fn on(server: &Server) -> Process {
     named(&server.options(), "here").await

@@ -6,7 +6,7 @@ use stem_redis::{Options, Store};
 use stem_testkit::builders::publication;
 use stem_testkit::process::Process;
 
-use crate::server::Server;
+use crate::server::{Server, Usable as _};
 
 const PLAIN: [&str; 2] = ["--save", ""];
 

@@ -9,7 +9,7 @@ use stem_testkit::builders::publication;
 use stem_testkit::process::Process;
 use tempfile::TempDir;
 
-use crate::server::Server;
+use crate::server::{Server, Usable as _};
 use crate::settings::refusal;
 
 /// An authority, and what it has signed.
