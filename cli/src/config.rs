@@ -14,10 +14,10 @@ use stem_core::payload::DEFAULT_PAYLOAD_LIMIT;
 use stem_core::units::ByteSize;
 
 use crate::errors::Failure;
-use crate::keys::{self, PRIVATE_KEYS, SigningSettings};
+use crate::keys::{PRIVATE_KEYS, SigningSettings};
 use crate::sandbox::CacheOptions;
 use crate::secrets::SecretSettings;
-use crate::stores::StoreUrl;
+use crate::stores::{ServerSettings, StoreUrl};
 use file::{file_path, read_file};
 
 pub use environment::Environment;
@@ -25,7 +25,7 @@ pub use environment::Environment;
 /// The file that is read from the current directory.
 pub const FILE_NAME: &str = "stem-host.toml";
 const PREFIX: &str = "STEM_";
-const KEYS: [&str; 14] = [
+const KEYS: [&str; 19] = [
     "broker-url",
     "result-backend-url",
     "namespace",
@@ -40,17 +40,24 @@ const KEYS: [&str; 14] = [
     "signing-private-keys-file",
     "signing-active-key",
     "require-signed-modules",
+    "tls-ca-cert",
+    "tls-client-cert",
+    "tls-client-key",
+    "tls-allow-insecure",
+    "allow-eviction",
 ];
 /// In place of a folder: no compiled code is kept.
 pub const NO_CACHE: &str = "none";
 const DEFAULT_CACHE_SIZE: ByteSize = ByteSize::mib(1 << 10);
 /// Variables that are no settings of the file.
 const OTHER_VARIABLES: [&str; 2] = ["STEM_CONFIG", PRIVATE_KEYS];
+/// What connections to servers are called where no command says more.
+const CONNECTION_NAME: &str = "stem";
 
 /// Settings given as flags; they hold for every command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
-    /// Where queues, modules and dead letters are: sqlite:PATH or memory:
+    /// Where queues, modules and dead letters are: sqlite:PATH, redis://HOST:PORT, rediss://HOST:PORT or memory:
     #[arg(long, value_name = "URL", global = true, help_heading = "Stores")]
     pub broker_url: Option<String>,
     /// Where results are, if not where the broker is
@@ -68,6 +75,21 @@ pub struct Flags {
     /// Where workers find secrets that are not in STEM_SECRET_NAME: a file for each, named NAME
     #[arg(long, value_name = "PATH", global = true, help_heading = "Stores")]
     pub secrets_dir: Option<String>,
+    /// The authority that signed the certificates of rediss:// servers [default: those that this machine trusts]
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Servers")]
+    pub tls_ca_cert: Option<String>,
+    /// The certificate that servers are shown
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Servers")]
+    pub tls_client_cert: Option<String>,
+    /// The key of that certificate; nobody but its owner may read it
+    #[arg(long, value_name = "PATH", global = true, help_heading = "Servers")]
+    pub tls_client_key: Option<String>,
+    /// Take any certificate of a server: for tests alone
+    #[arg(long, global = true, help_heading = "Servers")]
+    pub tls_allow_insecure: bool,
+    /// Use a server although it drops envelopes when its memory is full
+    #[arg(long, global = true, help_heading = "Servers")]
+    pub allow_eviction: bool,
     /// What is logged: error, warn, info, debug, trace, or a filter such as stem_worker=debug
     #[arg(long, value_name = "FILTER", global = true)]
     pub log_level: Option<String>,
@@ -92,6 +114,10 @@ pub struct Config {
     pub secrets: SecretSettings,
     /// Where signing keys are (X4).
     pub signing: SigningSettings,
+    /// How servers are reached.
+    pub servers: ServerSettings,
+    /// What connections to servers are called, so that who looks there sees whose they are.
+    pub connection_name: String,
     /// What is logged, if anything was said about it.
     pub log_level: Option<String>,
     /// The file that was read, if there was one.
@@ -123,6 +149,8 @@ impl Config {
             cache: None,
             secrets: SecretSettings::default(),
             signing: SigningSettings::default(),
+            servers: ServerSettings::default(),
+            connection_name: CONNECTION_NAME.to_owned(),
             log_level: None,
             file: None,
         }
@@ -164,9 +192,31 @@ impl Config {
                 directory: layers.take("secrets-dir").map(Given::path),
             },
             signing: layers.signing()?,
+            servers: layers.servers()?,
+            connection_name: CONNECTION_NAME.to_owned(),
             log_level: layers.take("log-level").map(|given| given.value),
             file,
         })
+    }
+}
+
+impl Flags {
+    fn get(&self, key: &str) -> Option<&str> {
+        let given = match key {
+            "broker-url" => &self.broker_url,
+            "result-backend-url" => &self.result_backend_url,
+            "namespace" => &self.namespace,
+            "log-level" => &self.log_level,
+            "cache-dir" => &self.cache_dir,
+            "secrets-dir" => &self.secrets_dir,
+            "tls-ca-cert" => &self.tls_ca_cert,
+            "tls-client-cert" => &self.tls_client_cert,
+            "tls-client-key" => &self.tls_client_key,
+            "tls-allow-insecure" => return self.tls_allow_insecure.then_some("true"),
+            "allow-eviction" => return self.allow_eviction.then_some("true"),
+            _ => &None,
+        };
+        given.as_deref()
     }
 }
 
@@ -179,17 +229,8 @@ struct Layers<'a> {
 
 impl Layers<'_> {
     fn take(&mut self, key: &str) -> Option<Given> {
-        let flag = match key {
-            "broker-url" => &self.flags.broker_url,
-            "result-backend-url" => &self.flags.result_backend_url,
-            "namespace" => &self.flags.namespace,
-            "log-level" => &self.flags.log_level,
-            "cache-dir" => &self.flags.cache_dir,
-            "secrets-dir" => &self.flags.secrets_dir,
-            _ => &None,
-        };
         let variable = variable(key);
-        if let Some(value) = flag {
+        if let Some(value) = self.flags.get(key) {
             return Some(Given::new(value, format!("--{key}")));
         }
         if let Some(value) = self.environment.get(&variable) {
@@ -223,7 +264,6 @@ impl Layers<'_> {
     /// Keys are read where they are needed: most commands need none.
     fn signing(&mut self) -> Result<SigningSettings> {
         let active = self.take("signing-active-key");
-        let is_required = self.take("require-signed-modules");
         Ok(SigningSettings {
             private: self.environment.private_keys.clone(),
             private_file: self.take("signing-private-keys-file").map(Given::path),
@@ -232,10 +272,26 @@ impl Layers<'_> {
             active: active
                 .map(|given| given.parse(|id| KeyId::new(id)))
                 .transpose()?,
-            is_required: is_required
-                .map(|given| given.parse(keys::is_required))
-                .transpose()?,
+            is_required: self.truth("require-signed-modules")?,
         })
+    }
+
+    /// Files are read where a server is reached; that they belong together is seen at once.
+    fn servers(&mut self) -> Result<ServerSettings> {
+        let mut path = |key| self.take(key).map(Given::path);
+        let authority = path("tls-ca-cert");
+        let client = (path("tls-client-cert"), path("tls-client-key"));
+        Ok(ServerSettings {
+            authority,
+            client: ServerSettings::pair(client.0, client.1)?,
+            allows_insecure: self.truth("tls-allow-insecure")?.unwrap_or_default(),
+            allows_eviction: self.truth("allow-eviction")?.unwrap_or_default(),
+        })
+    }
+
+    fn truth(&mut self, key: &str) -> Result<Option<bool>> {
+        let given = self.take(key);
+        given.map(|given| given.parse(truth)).transpose()
     }
 
     fn named<T, E: std::fmt::Display>(
@@ -248,6 +304,15 @@ impl Layers<'_> {
         given
             .unwrap_or_else(|| Given::new(default, "the default".to_owned()))
             .parse(parse)
+    }
+}
+
+/// Reads `true` or `false`.
+fn truth(text: &str) -> Result<bool, String> {
+    match text {
+        "true" | "1" => Ok(true),
+        "false" | "0" => Ok(false),
+        other => Err(format!("`{other}` is neither true nor false")),
     }
 }
 

@@ -145,13 +145,16 @@ fn a_bad_value_is_refused_with_the_place_that_it_came_from() {
     }
 }
 
+const BAD_VARIABLES: [(&str, &str, &str); 4] = [
+    ("STEM_NAMESPACE", "a b", "read STEM_NAMESPACE"),
+    ("STEM_PAYLOAD_LIMIT", "much", "`much` is no size"),
+    ("STEM_BROKER_URL", "postgres://h", "a later version"),
+    ("STEM_ALLOW_EVICTION", "yes", "neither true nor false"),
+];
+
 #[test]
 fn a_bad_variable_is_refused_by_name() {
-    for (name, value, said) in [
-        ("STEM_NAMESPACE", "a b", "read STEM_NAMESPACE"),
-        ("STEM_PAYLOAD_LIMIT", "much", "`much` is no size"),
-        ("STEM_BROKER_URL", "redis://h", "comes with a later version"),
-    ] {
+    for (name, value, said) in BAD_VARIABLES {
         let error = load(&Flags::default(), &[(name, value)], None).expect_err("refused");
         assert!(error.contains(said), "{error}");
     }
@@ -229,9 +232,52 @@ fn secrets_come_from_the_environment_and_no_form_of_the_settings_shows_one() {
         names.map(|name| name.as_str()).collect::<Vec<_>>(),
         ["TOKEN"]
     );
-    let shown = format!("{config:?} {:?}", environment(&variables));
+    let shown = format!("{config:?}");
     assert!(shown.contains("TOKEN"), "{shown}");
+    let shown = format!("{shown} {:?}", environment(&variables));
     assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// X4
+#[test]
+fn no_form_of_the_settings_shows_the_password_of_a_server() {
+    let variables = [("STEM_BROKER_URL", "redis://ada:hunter2@h/1")];
+    let config = load(&Flags::default(), &variables, None).expect("loaded");
+    assert_eq!(config.results.to_string(), "redis://h:6379/1");
+    let shown = format!("{config:?} {:?}", environment(&variables));
+    assert!(!shown.contains("hunter2"), "{shown}");
+}
+
+/// X5
+#[test]
+fn tls_settings_come_from_flags_the_environment_and_the_file() {
+    let folder = folder(Some("tls-ca-cert = \"ca.pem\"\nallow-eviction = true"));
+    let flags = Flags {
+        config: Some(folder.path().join(FILE_NAME)),
+        tls_client_key: Some("flag.key".to_owned()),
+        ..Flags::default()
+    };
+    let [certificate, key] = ["CERT", "KEY"].map(|part| format!("STEM_TLS_CLIENT_{part}"));
+    let variables = environment(&[(&certificate, "client.pem"), (&key, "client.key")]);
+    let config = Config::load(&flags, &variables, folder.path());
+    let servers = config.expect("loaded").servers;
+    assert_eq!(servers.authority, Some(folder.path().join("ca.pem")));
+    let pair = servers.client.expect("a pair");
+    assert_eq!(pair, ("client.pem".into(), "flag.key".into()));
+    assert!(servers.allows_eviction && !servers.allows_insecure);
+}
+
+/// X5
+#[test]
+fn a_client_certificate_and_its_key_come_together() {
+    for (name, missing) in [
+        ("STEM_TLS_CLIENT_CERT", "STEM_TLS_CLIENT_KEY names it"),
+        ("STEM_TLS_CLIENT_KEY", "STEM_TLS_CLIENT_CERT names it"),
+    ] {
+        let refused = load(&Flags::default(), &[(name, "a.pem")], None);
+        let said = refused.expect_err("refused");
+        assert!(said.contains(missing), "{said}");
+    }
 }
 
 /// M4

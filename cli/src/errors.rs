@@ -149,7 +149,7 @@ fn of_store(error: &StoreError) -> (Exit, Option<String>) {
         ),
         StoreErrorKind::NotPermitted => (
             Exit::Unreachable,
-            "check who owns the path and whether it may be written, or name another with --broker-url",
+            "check that you may use it (who owns the path, or what the server allows its user), or name another with --broker-url",
         ),
         StoreErrorKind::Refused => return (Exit::Refused, None),
         StoreErrorKind::Internal | _ => return (Exit::Unreachable, None),

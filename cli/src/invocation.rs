@@ -1,6 +1,7 @@
 //! One call of the command line: its settings, and where its answer goes.
 
 use anyhow::{Context as _, Result};
+use stem_core::names::WorkerName;
 use stem_core::stores::Stores;
 
 use crate::config::{Config, Environment, Flags};
@@ -29,8 +30,21 @@ impl Invocation {
         })
     }
 
+    /// The same, where servers are to see that this command is connected.
+    pub fn named(mut self, command: &str) -> Self {
+        self.config.connection_name = format!("stem-{command}");
+        self
+    }
+
     /// Opens the stores that the settings name.
     pub async fn open_stores(&self, lifetime: Lifetime) -> Result<Stores> {
         stores::open(&self.config, lifetime).await
+    }
+
+    /// Opens them for a worker, which servers are to see by its name.
+    pub async fn open_stores_for(&self, worker: &WorkerName, lifetime: Lifetime) -> Result<Stores> {
+        let mut config = self.config.clone();
+        config.connection_name = format!("stem-worker-{worker}");
+        stores::open(&config, lifetime).await
     }
 }

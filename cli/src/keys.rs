@@ -1,9 +1,6 @@
 //! Signing keys as settings: where they are, and what is asked of signatures. They are read by the commands that need
 //! them, and shown by none (X4).
 
-use std::fs::{File, Metadata};
-use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -13,39 +10,10 @@ use stem_core::secrets::Secret;
 use stem_core::signing::{KeyError, PrivateKey, PublicKey, PublicKeys};
 
 use crate::errors::Failure;
-use crate::secrets;
+use crate::guarded_file::{PRIVATE, PUBLIC};
 
 /// Private keys come from this variable, or from a file: never from a file of settings.
 pub const PRIVATE_KEYS: &str = "STEM_SIGNING_PRIVATE_KEYS";
-
-/// What others may not do with a file of keys.
-struct Forbidden {
-    mode: u32,
-    danger: &'static str,
-    remedy: &'static str,
-}
-
-/// Nobody but its owner may do anything with a file of private keys.
-const PRIVATE: Forbidden = Forbidden {
-    mode: 0o077,
-    danger: "others may read it",
-    remedy: "chmod go-rwx",
-};
-/// Everybody may read public keys.
-const PUBLIC: Forbidden = Forbidden {
-    mode: 0o022,
-    danger: "others may write to it",
-    remedy: "chmod go-w",
-};
-
-/// Reads `true` or `false`.
-pub fn is_required(text: &str) -> Result<bool, String> {
-    match text {
-        "true" | "1" => Ok(true),
-        "false" | "0" => Ok(false),
-        other => Err(format!("`{other}` is neither true nor false")),
-    }
-}
 
 /// Where keys are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -72,7 +40,7 @@ impl SigningSettings {
             keys.extend(parsed(PRIVATE_KEYS, PrivateKey::parse_all(text.reveal()))?);
         }
         if let Some(path) = &self.private_file {
-            let text = read(path, &PRIVATE)?;
+            let text = PRIVATE.read(path, &reading(path))?;
             let read = PrivateKey::parse_all(&text);
             keys.extend(parsed(&path.display().to_string(), read)?);
         }
@@ -127,7 +95,7 @@ impl SigningSettings {
             )?);
         }
         if let Some(path) = &self.public_file {
-            let text = read(path, &PUBLIC)?;
+            let text = PUBLIC.read(path, &reading(path))?;
             keys.extend(parsed(
                 &path.display().to_string(),
                 PublicKey::parse_all(&text),
@@ -164,38 +132,12 @@ impl SigningSettings {
     }
 }
 
+fn reading(path: &Path) -> String {
+    format!("read the keys in {}", path.display())
+}
+
 fn parsed<T>(place: &str, keys: Result<Vec<T>, KeyError>) -> Result<Vec<T>> {
     keys.map_err(|error| Failure::usage(format!("read the keys in {place}"), error).into())
-}
-
-/// A file of keys; refused where others may do with it what they must not.
-fn read(path: &Path, forbidden: &Forbidden) -> Result<String> {
-    let attempted = format!("read the keys in {}", path.display());
-    let read = || -> std::io::Result<(Metadata, String)> {
-        let (mut file, mut text) = (File::open(path)?, String::new());
-        file.read_to_string(&mut text)?;
-        Ok((file.metadata()?, text))
-    };
-    let (file, text) = read().map_err(|error| Failure::usage(&attempted, error))?;
-    match forbidden.check(file.uid(), file.mode()) {
-        Ok(()) => Ok(text),
-        Err((danger, remedy)) => Err(Failure::usage(attempted, danger)
-            .hint(format!("`{remedy} {}` mends it", path.display()))
-            .into()),
-    }
-}
-
-impl Forbidden {
-    /// What is wrong with a file of this owner and this mode, and what mends it.
-    fn check(&self, owner: u32, mode: u32) -> Result<(), (&'static str, &'static str)> {
-        if !secrets::is_trusted(owner) {
-            return Err(("another user owns it", "chown"));
-        }
-        match mode & self.mode {
-            0 => Ok(()),
-            _ => Err((self.danger, self.remedy)),
-        }
-    }
 }
 
 #[cfg(test)]
@@ -267,22 +209,6 @@ mod tests {
             std::fs::set_permissions(file.path(), open).expect("changed");
             assert_eq!(settings.trusted().is_ok(), is_taken, "{mode:o}");
         }
-    }
-
-    /// M2, X4: an owner can always change a file, and what others may do with it.
-    #[test]
-    fn a_file_of_keys_that_another_user_owns_is_refused() {
-        let own = rustix::process::geteuid().as_raw();
-        for (forbidden, mode) in [(PRIVATE, 0o600), (PUBLIC, 0o644)] {
-            assert_eq!(forbidden.check(own, mode), Ok(()));
-            assert_eq!(forbidden.check(0, mode), Ok(()));
-            let refused = Err(("another user owns it", "chown"));
-            assert_eq!(forbidden.check(own + 1, mode), refused);
-        }
-        assert_eq!(
-            PUBLIC.check(own, 0o666),
-            Err(("others may write to it", "chmod go-w"))
-        );
     }
 
     /// M2

@@ -9,6 +9,7 @@ mod commands;
 mod config;
 mod deployed;
 mod errors;
+mod guarded_file;
 mod invocation;
 mod keys;
 mod local;
@@ -27,7 +28,7 @@ mod waiting;
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, FromArgMatches as _, Parser, Subcommand};
 
 use commands::worker::Verb;
 use config::{Environment, Flags};
@@ -106,14 +107,15 @@ fn main() -> ExitCode {
     if let Some(code) = sandbox::compile_module(std::env::args_os()) {
         return code;
     }
-    let line = CommandLine::parse();
-    match start(line) {
+    let matches = CommandLine::command().get_matches();
+    let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match start(line, matches.subcommand_name().unwrap_or_default()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => errors::report(&error),
     }
 }
 
-fn start(line: CommandLine) -> Result<()> {
+fn start(line: CommandLine, command: &str) -> Result<()> {
     let environment = Environment::read();
     let output = Output::new(line.json, environment.allows_color());
     // What needs no settings must not stumble over bad ones.
@@ -123,7 +125,7 @@ fn start(line: CommandLine) -> Result<()> {
     if let Command::Completions(args) = &line.command {
         return commands::completions::run(args, &output);
     }
-    let invocation = Invocation::new(&line.flags, &environment, output)?;
+    let invocation = Invocation::new(&line.flags, &environment, output)?.named(command);
     let level = invocation.config.log_level.as_deref();
     logging::start(
         level,

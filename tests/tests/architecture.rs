@@ -21,6 +21,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
         &[
             "stem-core",
             "stem-memory",
+            "stem-redis",
             "stem-sqlite",
             "stem-sandbox",
             "stem-worker",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Result;
@@ -14,8 +15,8 @@ use crate::keys::PRIVATE_KEYS;
 use crate::secrets::{self, SecretVariables};
 use crate::stores::StoreUrl;
 
-/// The part of the environment that this program reads.
-#[derive(Debug, Clone, Default)]
+/// The part of the environment that this program reads; shown without values, which may be URLs with passwords.
+#[derive(Clone, Default)]
 pub struct Environment {
     variables: BTreeMap<String, String>,
     /// Those of ours whose values are no text.
@@ -24,6 +25,13 @@ pub struct Environment {
     pub(super) secrets: SecretVariables,
     /// Keys that sign, if there are any.
     pub(super) private_keys: Option<Secret>,
+}
+
+impl fmt::Debug for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.variables.keys().chain(&self.unreadable);
+        f.debug_set().entries(names).finish()
+    }
 }
 
 impl Environment {

@@ -47,7 +47,7 @@ impl Reserve {
             Some(seen) => seen,
             None => self.look(link, now).await?,
         };
-        let limit = seen.most.map(|most| ByteSize(most.0 / 100 * PERCENT));
+        let limit = seen.most.map(limit);
         match limit.filter(|limit| seen.used >= *limit) {
             None => Ok(()),
             Some(limit) => Err(full(seen.used, limit)),
@@ -64,6 +64,11 @@ impl Reserve {
         *self.seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(seen);
         Ok(seen)
     }
+}
+
+/// Where publishing stops on a server that may use so much.
+pub(crate) fn limit(most: ByteSize) -> ByteSize {
+    ByteSize(most.0 / 100 * PERCENT)
 }
 
 fn full(used: ByteSize, limit: ByteSize) -> Problem {

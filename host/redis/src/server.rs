@@ -44,6 +44,11 @@ impl Report {
         Some(ByteSize(self.number("maxmemory"))).filter(|most| most.0 > 0)
     }
 
+    /// How many servers copy what this one does.
+    pub(crate) fn replicas(&self) -> u64 {
+        self.number("connected_slaves")
+    }
+
     pub(crate) fn evicts(&self) -> bool {
         !matches!(self.text("maxmemory_policy"), "" | "noeviction")
     }
@@ -138,7 +143,7 @@ fn check_eviction(report: &Report, options: &Options) -> Stepped<()> {
     }
     let message = format!(
         "its maxmemory-policy is {policy}, so that it would drop envelopes when its memory is full: set it to \
-         noeviction, or allow eviction"
+         noeviction, or allow eviction (--allow-eviction)"
     );
     Err(Problem::new(StoreErrorKind::NotPermitted, message))
 }

@@ -7,6 +7,7 @@ use stem_core::upkeep::{Fact, Upkeep};
 
 use crate::problem::Stepped;
 use crate::reply;
+use crate::reserve;
 use crate::scripts;
 use crate::server::{Report, Settings};
 use crate::store::Store;
@@ -48,7 +49,8 @@ impl Upkeep for Store {
 impl Store {
     async fn facts(&self) -> Stepped<Vec<(&'static str, Fact)>> {
         let link = self.shared.link();
-        let report = Report::of(link, &["server", "memory", "persistence"]).await?;
+        let sections = ["server", "memory", "persistence", "replication"];
+        let report = Report::of(link, &sections).await?;
         let settings = Settings::of(link).await?;
         let options = &self.shared.options;
         let mut facts = vec![
@@ -57,14 +59,16 @@ impl Store {
             ("namespace", options.namespace.as_str().into()),
             ("redis version", report.text("redis_version").into()),
             ("durability", Fact::Text(report.durability(&settings))),
-            ("evicts keys", Fact::Flag(report.evicts())),
+            ("replicas", Fact::Count(report.replicas())),
+            ("eviction policy", report.text("maxmemory_policy").into()),
             ("memory in use", Fact::Size(report.used())),
         ];
         if let Some(most) = report.most() {
             facts.push(("memory at the most", Fact::Size(most)));
+            facts.push(("publishing stops at", Fact::Size(reserve::limit(most))));
         }
-        let cluster = "a namespace lives on one node of a cluster: a fleet spreads by namespaces";
-        facts.push(("spread", cluster.into()));
+        let spread = "a namespace lives on one node of a cluster: a fleet spreads by namespaces";
+        facts.push(("spread", spread.into()));
         Ok(facts)
     }
 }

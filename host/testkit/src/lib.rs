@@ -12,4 +12,5 @@ pub mod faults;
 pub mod fixture;
 pub mod process;
 pub mod redis_server;
+pub mod secure_server;
 pub mod suites;

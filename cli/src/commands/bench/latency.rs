@@ -31,7 +31,7 @@ const WARM_UP: u32 = 50;
 
 /// Measures the way there and back.
 pub async fn run(args: &Args, setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
-    let rig = Rig::new(setup.url.as_ref(), &invocation.config).await?;
+    let rig = Rig::new(setup.store()?.as_ref(), &invocation.config).await?;
     let measured = measure(&rig, args, setup).await;
     rig.close().await?;
     measured

@@ -45,12 +45,12 @@ const TO_FALL_ASLEEP: Duration = Duration::from_secs(1);
 
 /// Measures both, where workers are processes.
 pub async fn run(args: &Args, setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
-    if setup.url == Some(StoreUrl::Memory) {
+    if setup.store()? == Some(StoreUrl::Memory) {
         let why = "memory was not measured: a worker on `memory:` is no process of its own";
         invocation.output.note(why);
         return Ok(Vec::new());
     }
-    let rig = Rig::new(setup.url.as_ref(), &invocation.config).await?;
+    let rig = Rig::new(setup.store()?.as_ref(), &invocation.config).await?;
     let measured = measure(&rig, args, setup).await;
     rig.close().await?;
     measured

@@ -6,11 +6,13 @@ mod latency;
 mod lateness;
 mod memory;
 mod no_guest;
+mod open_loop;
 mod parts;
 mod promises;
 mod queue;
 mod rig;
 mod sandbox;
+mod waiting;
 mod worker;
 
 use anyhow::Result;
@@ -38,8 +40,16 @@ pub struct Setup {
     #[arg(long, value_name = "N", global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..))]
     pub runs: u32,
     /// The store that is measured, in a namespace of its own [default: a new SQLite file beside the store in force]
-    #[arg(long, value_name = "URL", global = true, value_parser = StoreUrl::parse)]
-    pub url: Option<StoreUrl>,
+    #[arg(long, value_name = "URL", global = true)]
+    url: Option<String>,
+}
+
+impl Setup {
+    /// The store that was named. It is not read by the parser of arguments, which says a bad one again, password and all.
+    pub fn store(&self) -> Result<Option<StoreUrl>> {
+        let url = self.url.as_deref().map(StoreUrl::parse).transpose();
+        url.map_err(|problem| Failure::usage("read --url", problem).into())
+    }
 }
 
 /// One family of figures.
@@ -51,6 +61,10 @@ enum Subject {
     Queue(queue::Args),
     /// From enqueueing to the result, on an idle worker
     Latency(latency::Args),
+    /// From enqueueing to the result while so many a second are enqueued, whether others have ended or not
+    OpenLoop(open_loop::Args),
+    /// What a claim costs while few envelopes wait and while a million do, and what the store takes for each
+    Waiting(waiting::Args),
     /// What a worker takes while a thousand attempts sleep, and after a million that have ended
     Memory(memory::Args),
     /// Every promise that names a time
@@ -80,6 +94,8 @@ async fn measure(args: Args, invocation: &Invocation) -> Result<Vec<Figure>> {
         Some(Subject::Sandbox(args)) => sandbox::run(&args, setup, &invocation.output).await,
         Some(Subject::Queue(args)) => queue::run(&args, setup, invocation).await,
         Some(Subject::Latency(args)) => latency::run(&args, setup, invocation).await,
+        Some(Subject::OpenLoop(args)) => open_loop::run(&args, setup, invocation).await,
+        Some(Subject::Waiting(args)) => waiting::run(&args, setup, invocation).await,
         Some(Subject::Memory(args)) => memory::run(&args, setup, invocation).await,
         Some(Subject::Promises(args)) => promises::run(&args, setup, invocation).await,
         Some(Subject::Worker(_)) | None => all(setup, invocation).await,
@@ -90,6 +106,8 @@ async fn all(setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
     let mut figures = sandbox::run(&sandbox::Args::default(), setup, &invocation.output).await?;
     figures.extend(queue::run(&queue::Args::default(), setup, invocation).await?);
     figures.extend(latency::run(&latency::Args::default(), setup, invocation).await?);
+    figures.extend(open_loop::run(&open_loop::Args::default(), setup, invocation).await?);
+    figures.extend(waiting::run(&waiting::Args::default(), setup, invocation).await?);
     figures.extend(memory::run(&memory::Args::default(), setup, invocation).await?);
     figures.extend(promises::run(&promises::Args::default(), setup, invocation).await?);
     Ok(figures)

@@ -19,14 +19,15 @@ use crate::signals::Signals;
 use crate::stores::Lifetime;
 
 /// Runs a worker with this executor until a signal comes; elsewhere it would acknowledge work that nobody has done.
-pub async fn work(args: StartArgs, invocation: &Invocation) -> Result<()> {
+pub async fn work(mut args: StartArgs, invocation: &Invocation) -> Result<()> {
     let namespace = &invocation.config.namespace;
     if !namespace.as_str().starts_with(NAMESPACE_PREFIX) {
         let problem = format!("no benchmark made the namespace `{namespace}`");
         return Err(Failure::usage("run a worker without guests", problem).into());
     }
     let signals = Signals::catch()?;
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let name = args.name().clone();
+    let stores = invocation.open_stores_for(&name, Lifetime::Shared).await?;
     let options = args.options(&stores, invocation).await?;
     worker::work(stores, Arc::new(NoGuest::default()), options, signals).await
 }

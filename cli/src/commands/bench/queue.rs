@@ -33,7 +33,7 @@ impl Default for Args {
 
 /// Measures both rates.
 pub async fn run(args: &Args, setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
-    let rig = Rig::new(setup.url.as_ref(), &invocation.config).await?;
+    let rig = Rig::new(setup.store()?.as_ref(), &invocation.config).await?;
     let figures = figures(&rig, args, setup).await;
     rig.close().await?;
     figures

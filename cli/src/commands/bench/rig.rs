@@ -31,7 +31,7 @@ pub const NAMESPACE_PREFIX: &str = "bench-";
 /// Envelopes that are published in one step.
 const BATCH: usize = 1_000;
 /// The payload of every figure: 100 bytes.
-const PAYLOAD_BYTES: usize = 100;
+pub const PAYLOAD_BYTES: usize = 100;
 
 /// A store to measure on; a temporary one goes with it.
 pub struct Rig {
@@ -164,7 +164,7 @@ pub fn payload() -> Payload {
 fn temporary(config: &Config) -> Result<(StoreUrl, Option<TempDir>)> {
     let beside = match &config.broker {
         StoreUrl::Sqlite { path, .. } => path.parent().map(Path::to_owned),
-        StoreUrl::Memory => None,
+        StoreUrl::Memory | StoreUrl::Redis(_) => None,
     };
     let beside = beside.filter(|folder| !folder.as_os_str().is_empty());
     let beside = beside.unwrap_or_else(|| PathBuf::from("."));

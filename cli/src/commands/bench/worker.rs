@@ -64,7 +64,9 @@ impl BenchWorker {
     pub async fn start(rig: &Rig, guest: Guest) -> Result<Self> {
         match rig.config.broker {
             StoreUrl::Memory => Self::start_here(rig, guest).await,
-            StoreUrl::Sqlite { .. } => Self::start_process(command(rig, guest)?).await,
+            StoreUrl::Sqlite { .. } | StoreUrl::Redis(_) => {
+                Self::start_process(command(rig, guest)?).await
+            }
         }
     }
 
@@ -164,7 +166,7 @@ fn command(rig: &Rig, guest: Guest) -> Result<Command> {
         Guest::Sandbox => ["worker", "start"],
         Guest::None => ["bench", "worker"],
     };
-    let url = rig.config.broker.to_string();
+    let url = rig.config.broker.reveal();
     let file = rig.config.file.iter();
     let cache = rig.config.cache.as_ref().map(|cache| &cache.folder);
     let mut command = Command::new(program);
@@ -176,7 +178,10 @@ fn command(rig: &Rig, guest: Guest) -> Result<Command> {
             cache.map_or(NO_CACHE.as_ref(), |path| path.as_os_str()),
         ])
         .args(["--queue", rig.queue().as_str()])
-        .args(["--broker-url", &url, "--result-backend-url", &url])
+        // The arguments of a process are seen by everybody, its environment is not.
+        .env("STEM_BROKER_URL", &url)
+        .env("STEM_RESULT_BACKEND_URL", &url)
+        .envs(rig.config.servers.variables())
         .args(["--namespace", rig.config.namespace.as_str()])
         // What is measured is a module of the benchmark's own, which nobody has signed.
         .env("STEM_REQUIRE_SIGNED_MODULES", "false")

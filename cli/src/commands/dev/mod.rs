@@ -36,7 +36,7 @@ pub struct Args {
 }
 
 /// Deploys, runs a worker, and follows the project until a signal comes.
-pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
+pub async fn run(mut args: Args, invocation: &Invocation) -> Result<()> {
     let signals = Signals::catch()?;
     let signing = args.worker.signing(invocation);
     // Without anything to deploy it is a worker, which needs no private key.
@@ -44,7 +44,10 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
         true => None,
         false => signing.module_signer()?,
     };
-    let stores = invocation.open_stores(Lifetime::OneProcess).await?;
+    let name = args.worker.name().clone();
+    let stores = invocation
+        .open_stores_for(&name, Lifetime::OneProcess)
+        .await?;
     let output = &invocation.output;
     let mut bench = Workbench {
         engine: Engine::for_inspection(&stores.clock, &invocation.config)?,

@@ -52,9 +52,10 @@ pub struct StartArgs {
 }
 
 /// Runs a worker until it is told to stop.
-pub async fn run(args: StartArgs, invocation: &Invocation) -> Result<()> {
+pub async fn run(mut args: StartArgs, invocation: &Invocation) -> Result<()> {
     let signals = Signals::catch()?;
-    let stores = invocation.open_stores(Lifetime::Shared).await?;
+    let name = args.name().clone();
+    let stores = invocation.open_stores_for(&name, Lifetime::Shared).await?;
     let options = args.options(&stores, invocation).await?;
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let sandbox = format!("sandbox: {}", engine.settings());
@@ -83,6 +84,11 @@ pub async fn work(
 }
 
 impl StartArgs {
+    /// The worker's name: the given one, or a new one that it keeps.
+    pub fn name(&mut self) -> &WorkerName {
+        self.name.get_or_insert_with(new_name)
+    }
+
     /// Where keys are, and what is asked of the signatures of modules.
     pub fn signing(&self, invocation: &Invocation) -> SigningSettings {
         let mut settings = invocation.config.signing.clone();

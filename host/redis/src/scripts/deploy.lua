@@ -15,5 +15,6 @@ local change = {
   idle = function() end,
 }
 for i = 2, #ARGV, 3 do change[ARGV[i]](ARGV[i + 1], ARGV[i + 2]) end
-call('INCR', P .. 'revision')
+-- The first one is a time: a server that comes back empty does not count through what workers have seen before.
+if not call('SET', P .. 'revision', string.format('%.0f', time()), 'NX') then call('INCR', P .. 'revision') end
 return 1

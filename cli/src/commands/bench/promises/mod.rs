@@ -70,7 +70,7 @@ const RESCUED: Promise = Promise {
 
 /// Measures every promise; those that need a process to be killed only where workers are processes.
 pub async fn run(_args: &Args, setup: &Setup, invocation: &Invocation) -> Result<Vec<Figure>> {
-    let rig = Rig::new(setup.url.as_ref(), &invocation.config).await?;
+    let rig = Rig::new(setup.store()?.as_ref(), &invocation.config).await?;
     let measured = measure(&rig, setup).await;
     rig.close().await?;
     measured
