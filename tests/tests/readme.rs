@@ -1,7 +1,8 @@
 //! README does what it shows: its `console` blocks are typed into a shell, one after another, in an empty folder.
 //!
 //! Blocks marked `text` are not run: the commands of the first two build everything once more (`cargo xtask demo` and
-//! `test` have this test inside them), and the third is a picture.
+//! `test` have this test inside them), those for many machines need a server that the reader names (`redis.rs` types
+//! the same on one of its own), and the last is a picture.
 
 use std::process::{Command, Stdio};
 

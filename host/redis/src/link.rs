@@ -222,7 +222,7 @@ impl Failure {
     fn into_problem(self, link: &Link) -> Problem {
         match self {
             Self::Answered(error) => error.into(),
-            Self::Unconnected(error) => Problem::from(error).with_advice(&link.advice),
+            Self::Unconnected(error) => Problem::unconnected(error, &link.advice),
         }
     }
 }

@@ -43,10 +43,17 @@ impl Problem {
         )
     }
 
-    /// The same, saying what to look at.
-    pub(crate) fn with_advice(mut self, advice: &str) -> Self {
-        self.message.push_str(advice);
-        self
+    /// No connection was made: with what to look at where there was no answer. What a server answers to somebody who
+    /// connects is about the URL, and no bug of ours.
+    pub(crate) fn unconnected(error: RedisError, advice: &str) -> Self {
+        let mut problem = Self::from(error);
+        if problem.kind == StoreErrorKind::Internal {
+            problem.kind = StoreErrorKind::NotPermitted;
+        }
+        if problem.kind == StoreErrorKind::Unavailable {
+            problem.message.push_str(advice);
+        }
+        problem
     }
 
     pub(crate) fn into_error(self, operation: &'static str, subject: &str) -> StoreError {

@@ -90,7 +90,7 @@ impl ResultStore for Outage {
     }
 }
 
-/// A broker whose next claims and settlements find the disk full.
+/// A broker whose next claims and settlements find the disk full; to wait for work is the first part of a claim.
 pub struct FullFor {
     broker: Arc<dyn Broker>,
     claims: AtomicU32,
@@ -137,6 +137,7 @@ impl Broker for FullFor {
     }
 
     async fn work(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
+        fail_one_of(&self.claims, "wait for work")?;
         self.broker.work(queues).await
     }
 

@@ -2,10 +2,37 @@
 
 use std::time::Duration;
 
+use stem_core::store_error::StoreError;
+
+/// A store that is away is asked again after such a time, and then less and less often.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// What a store answers; it is asked again as long as it fails in a way that may pass (B13).
+pub(crate) async fn until_answered<T, F>(mut ask: impl FnMut() -> F) -> Result<T, StoreError>
+where
+    F: Future<Output = Result<T, StoreError>>,
+{
+    let mut backoff = Backoff::default();
+    loop {
+        match ask().await {
+            Err(error) if error.is_transient() => tracing::warn!(%error, "trying again"),
+            answer => return answer,
+        }
+        backoff.pause().await;
+    }
+}
+
 pub(crate) struct Backoff {
     first: Duration,
     next: Duration,
     longest: Duration,
+}
+
+impl Default for Backoff {
+    fn default() -> Self {
+        Self::new(FIRST_PAUSE, LONGEST_PAUSE)
+    }
 }
 
 impl Backoff {

@@ -86,7 +86,7 @@ async fn renew(
 
 /// Carries out the commands that reach this worker.
 async fn obey(control: Arc<dyn Control>, leases: Arc<Leases>, changed: Arc<Notify>) {
-    let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+    let mut backoff = Backoff::default();
     loop {
         let heard = listen(control.as_ref(), &mut backoff, |command| match command {
             Command::Cancel { id, mode } => leases.cancel(id, mode),

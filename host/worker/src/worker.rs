@@ -18,7 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::attempt::{self, Desk};
-use crate::backoff::Backoff;
+use crate::backoff::{Backoff, until_answered};
 use crate::duties;
 use crate::guests::Guests;
 use crate::heartbeat::Counts;
@@ -170,9 +170,12 @@ impl Worker {
         mut congestion: watch::Receiver<bool>,
         mut shutdown: watch::Receiver<Shutdown>,
     ) -> Result<(), StoreError> {
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
+        let mut backoff = Backoff::default();
         let mut queues = self.options.queues.clone();
-        let mut work = self.stores.broker.work(&queues).await?;
+        let mut work = tokio::select! {
+            () = told(&mut shutdown, Shutdown::Graceful) => return Ok(()),
+            work = until_answered(|| self.stores.broker.work(&queues)) => work?,
+        };
         let mut is_deep = false;
         loop {
             let mut free = tokio::select! {

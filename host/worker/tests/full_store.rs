@@ -31,10 +31,10 @@ fn worker(stores: &Stores) -> Worker {
     Worker::new(stores.clone(), Arc::new(executor), options).expect("threads start")
 }
 
-/// B9: more settlements fail than one that is hopeless is tried.
+/// B9, B13: the first wait for work fails, and more settlements than one that is hopeless is tried.
 #[tokio::test]
 async fn claiming_and_settling_go_on_while_the_store_is_full() {
-    let stores = full_for(2, 6);
+    let stores = full_for(3, 6);
     let client = Client::new(stores.clone(), queue_name(DEFAULT_QUEUE));
     let mut request = Request::new(task_name("t"), Payload::new("application/json", "1"));
     request.is_unchecked = true;
