@@ -10,7 +10,6 @@ use stem_core::broker::{
     Settling, Wakeups,
 };
 use stem_core::clock::in_millis;
-use stem_core::ids::Digest;
 use stem_core::names::QueueName;
 use stem_core::queues::CancelMode;
 use stem_core::store_error::StoreError;
@@ -36,12 +35,8 @@ impl Broker for Store {
         let mut ids = HashSet::with_capacity(publications.len());
         let first = publications.iter().filter(|one| ids.insert(one.id));
         for publication in first {
-            let module = publication.module.as_ref().map(Digest::as_bytes);
             call.arg(publication.id.as_bytes())
-                .arg(publication.queue.as_str())
-                .arg(publication.priority)
-                .arg(entry::due(publication.due))
-                .arg(module.map_or(&[][..], |digest| &digest[..]))
+                .arg(entry::place(publication))
                 .arg(entry::tail(publication));
         }
         let answer = self.run(PUBLISH, &call).await?;

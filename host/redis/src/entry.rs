@@ -113,7 +113,8 @@ impl Entry {
             receipt: Receipt {
                 id: self.id,
                 delivery: self.ended_deliveries() + 1,
-                position: self.position().1,
+                // An id alone finds its envelope.
+                position: 0,
             },
             queue: self.queue()?,
             task: self.task()?,
@@ -167,13 +168,14 @@ pub(crate) fn tail(publication: &Publication) -> Vec<u8> {
     [&lengths[..], &parts.concat(), &publication.bytes].concat()
 }
 
-/// A due time as scripts take it.
-pub(crate) fn due(due: Due) -> String {
-    match due {
+/// Where it is to lie, as the script takes it: priority, due time, queue.
+pub(crate) fn place(publication: &Publication) -> String {
+    let due = match publication.due {
         Due::Now => String::new(),
         Due::After(delay) => format!("+{}", in_millis(delay)),
         Due::At(time) => format!("@{}", time.as_millis()),
-    }
+    };
+    format!("{}{due} {}", publication.priority, publication.queue)
 }
 
 /// A lease: the envelope, and which delivery of it.

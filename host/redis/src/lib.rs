@@ -6,13 +6,15 @@
 //!
 //! | key, behind `{namespace}:` | what it is | how long it lives |
 //! |---|---|---|
-//! | `e:ID` | an envelope: a head of fixed size that scripts rewrite in place, its names, its bytes | while it lives or is a dead letter |
-//! | `lane:PRIORITY:QUEUE` | a stream of ids with one group, `workers`: an entry is named by the time since which the envelope could run, and a number | with its content |
+//! | `e:ID` | an envelope: a head of fixed size that scripts rewrite in place, its names, its bytes; once it has ended, its record | while it lives or is a dead letter; then the record's retention |
+//! | `lane:PRIORITY:QUEUE` | a stream of ids that nobody has had yet: an entry is named by the time since which the envelope could run, and a number | with its content |
+//! | `back:PRIORITY:QUEUE` | a sorted set of what was released, or lost by its worker, in the order in which it lay in the stream | with its content |
 //! | `lanes:QUEUE` | a hash of the queue's lanes: how many entries of each came back | with its lanes |
-//! | `leased:QUEUE` | a sorted set of leases (id and delivery number) by their ends: the only authority | while something runs |
+//! | `leased` | a hash of leases by id: which delivery, until when, whose, of which queue: the only authority | while something runs |
+//! | `ends:QUEUE`, `running` | a sorted set of what was claimed together by when it may end: where to look for lost leases; how many leases each queue has | while something runs |
 //! | `due:QUEUE` | a sorted set of ids by due time | while something is held |
 //! | `dead`, `graves`, `deaths` | dead letters in the order in which they died; why; how many of each queue | 7 days a letter |
-//! | `r:ID` | a record: revision, generation, delivery, end, and the record itself | its retention |
+//! | `r:ID` | the record of an envelope that lives or is a dead letter: revision, generation, delivery, end, and the record itself | its retention |
 //! | `k:ID` | a fence, with progress and checkpoint | 30 days, or the record's time |
 //! | `m:ID` | the mark of a derived id | 7 days |
 //! | `usage:HOUR`, `hours` | sums by task, queue and tenant | 31 days |
@@ -21,9 +23,8 @@
 //! | `commands`, `workers` | control: commands, heartbeats | a minute; an hour |
 //! | `queues`, `paused`, `seq` | names of queues that hold something, or are paused; the newest number | while they hold something |
 //!
-//! A claim writes one lease for each envelope and nothing else: the delivery that runs has the number after the one in
-//! the head, which is written when the delivery ends. What comes back (released, or lost by its worker) stays where it
-//! lies in its stream, and belongs to a consumer that no worker can be called, until a claim takes it from there before
+//! A claim takes entries out of their lanes and writes one lease for each envelope, and nothing else: the delivery that
+//! runs has the number after the one in the head, which is written when the delivery ends. What comes back goes before
 //! all that nobody has had yet.
 #![forbid(unsafe_code)]
 

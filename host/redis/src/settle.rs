@@ -22,9 +22,8 @@ const ROUNDS: usize = 16;
 /// A settling as the script takes it.
 pub(crate) struct Ending {
     id: EnvelopeId,
-    lease: [u8; 20],
-    /// What becomes of it: a letter and a number.
-    fate: String,
+    /// The lease, and what becomes of it: a letter and a number.
+    receipt: [u8; 29],
     /// Why it is a dead letter: the reason, and the error behind it.
     grave: Vec<u8>,
     report: Option<Report>,
@@ -42,23 +41,27 @@ impl Ending {
         }
         Ok(Self {
             id: settling.receipt.id,
-            lease: entry::lease(&settling.receipt),
-            fate: fate(settling.settlement),
+            receipt: receipt(settling),
             grave,
             report: settling.report.clone(),
         })
     }
 }
 
-fn fate(settlement: Settlement) -> String {
-    match settlement {
-        Settlement::Ack => "a".to_owned(),
-        Settlement::Release => "l".to_owned(),
-        Settlement::Retry(delay) => format!("r{}", in_millis(delay)),
-        Settlement::Snooze(delay) => format!("s{}", in_millis(delay)),
-        Settlement::ReleaseAfterFault(delay) => format!("f{}", in_millis(delay)),
-        Settlement::DeadLetter(reason) => format!("d{}", u8::from(reason.charges_an_attempt())),
-    }
+fn receipt(settling: &Settling) -> [u8; 29] {
+    let (letter, number) = match settling.settlement {
+        Settlement::Ack => (b'a', 0),
+        Settlement::Release => (b'l', 0),
+        Settlement::Retry(delay) => (b'r', in_millis(delay)),
+        Settlement::Snooze(delay) => (b's', in_millis(delay)),
+        Settlement::ReleaseAfterFault(delay) => (b'f', in_millis(delay)),
+        Settlement::DeadLetter(reason) => (b'd', u64::from(reason.charges_an_attempt())),
+    };
+    let mut receipt = [0; 29];
+    receipt[..20].copy_from_slice(&entry::lease(&settling.receipt));
+    receipt[20] = letter;
+    receipt[21..].copy_from_slice(&number.to_be_bytes());
+    receipt
 }
 
 impl Writing for Ending {
@@ -71,7 +74,7 @@ impl Writing for Ending {
         call: &mut Call,
         kept: Option<&Kept>,
     ) -> Stepped<Option<(UsageKey, UsageSums)>> {
-        call.arg(&self.lease).arg(&self.fate).arg(&self.grave);
+        call.arg(&self.receipt).arg(&self.grave);
         let Some(report) = &self.report else {
             call.arg("").arg(0);
             return Ok(None);

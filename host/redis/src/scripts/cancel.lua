@@ -9,39 +9,37 @@ local now = time()
 local function remove(e)
   if e.place == HELD then
     call('ZREM', P .. 'due:' .. e.queue, e.id)
+  elseif lease_of(e) then
+    end_leases(e.queue, {e.id})
   else
-    call('ZREM', P .. 'leased:' .. e.queue, lease_of(e.id, e.deliveries + 1))
-    if holder(e) == RETURNED then call('HINCRBY', P .. 'lanes:' .. e.queue, e.priority, -1) end
-    leave_later(e)
+    leave_lane(e)
   end
-  forget_later(e)
 end
 
 local function cancel(i)
   local e = read(ARGV[i])
   if not e then return 'u' end
   if e.place == DEAD then return 'd' end
-  local ends = leased_until(e)
-  if ends and ends > now then
+  local lease = lease_of(e)
+  if lease and lease.ends > now then
     -- Once it is to end at once, it cannot be asked any more.
     if not has(e.flags, NOW) then
       if mark == NOW and has(e.flags, ASK) then e.flags = e.flags - ASK end
       e.flags = with(e.flags, mark)
     end
-    write(e)
+    write_marked(e)
     return 'a'
   end
   local seen, body = ARGV[i + 1], ARGV[i + 2]
   if seen ~= pack_bytes('>I4I4', e.generation, e.deliveries) then return 'x' end
-  if record(e.id).revision ~= continues(body) then return 'x' end
-  call('SET', P .. 'r:' .. e.id, body, 'PX', ARGV[i + 3])
+  if record(e.id, e).revision ~= continues(body) then return 'x' end
   remove(e)
+  forget_later(e, body, after(now, ARGV[i + 3]))
   return 'c'
 end
 
 local answers = {}
 for i = 2, #ARGV, FIELDS do answers[#answers + 1] = cancel(i) end
-leave_lanes()
 forget_doomed()
 call('PUBLISH', P .. 'records', '')
 return table.concat(answers)

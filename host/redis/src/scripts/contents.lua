@@ -1,11 +1,10 @@
 -- How many envelopes, dead letters, deployments and keys in buckets there are, and the size of the buckets.
 
-local envelopes = 0
+local envelopes = call('HLEN', P .. 'leased')
 for _, queue in ipairs(call('SMEMBERS', P .. 'queues')) do
   envelopes = envelopes + call('ZCARD', P .. 'due:' .. queue)
-  for _, priority in ipairs(call('HKEYS', P .. 'lanes:' .. queue)) do
-    envelopes = envelopes + call('XLEN', P .. 'lane:' .. priority .. ':' .. queue)
-  end
+  local lanes = call('HGETALL', P .. 'lanes:' .. queue)
+  for i = 1, #lanes, 2 do envelopes = envelopes + call('XLEN', lane_key(queue, lanes[i])) + lanes[i + 1] end
 end
 local keys, bytes = 0, 0
 for _, fill in ipairs(call('HVALS', P .. 'buckets')) do

@@ -3,24 +3,29 @@
 -- What is held is read from its end: what falls due meanwhile moves nothing, and is met again in its lane.
 
 local queue, priority, after = ARGV[1], ARGV[2], ARGV[3]
-local now = time()
 local ids, next_one = {}, ''
 
 if priority == '' then
   local first = tonumber(after) or 0
   ids = call('ZREVRANGE', P .. 'due:' .. queue, first, first + CHUNK - 1)
   if #ids == CHUNK then next_one = tostring(first + CHUNK) end
+  if first == 0 then
+    for _, id in ipairs(lapsed(queue, time(), math.huge)) do ids[#ids + 1] = id end
+  end
 else
-  local entries = call('XRANGE', P .. 'lane:' .. priority .. ':' .. queue, after == '' and '-' or '(' .. after, '+',
-    'COUNT', CHUNK)
-  for i, entry in ipairs(entries) do ids[i] = entry[2][2] end
+  if after == '' then
+    -- What came back was with workers: there is never more of it than they can hold.
+    for _, seat in ipairs(call('ZRANGE', back_key(queue, priority), 0, -1)) do ids[#ids + 1] = seat:sub(9) end
+  end
+  local entries = call('XRANGE', lane_key(queue, priority), after == '' and '-' or '(' .. after, '+', 'COUNT', CHUNK)
+  for _, entry in ipairs(entries) do ids[#ids + 1] = entry[2][2] end
   if #entries == CHUNK then next_one = entries[CHUNK][1] end
 end
 
 local counts = {}
 for _, id in ipairs(ids) do
   local e = read(id)
-  if e and (leased_until(e) or now) <= now then
+  if e then
     local task = call('GETRANGE', e.key, e.task_at, e.task_at + e.task_length - 1)
     counts[task] = (counts[task] or 0) + 1
   end

@@ -5,10 +5,8 @@ local answer = {time()}
 for _, id in ipairs(ARGV) do
   local e = read(id)
   if e then
-    local ends = leased_until(e)
-    answer[#answer + 1] = {
-      call('GET', P .. 'e:' .. id), ends or 0, ends and holder(e) or '', call('GET', P .. 'r:' .. id) or '',
-    }
+    local lease = lease_of(e) or {ends = 0, worker = ''}
+    answer[#answer + 1] = {call('GET', e.key), lease.ends, lease.worker, call('GET', P .. 'r:' .. id) or ''}
   else
     answer[#answer + 1] = {}
   end

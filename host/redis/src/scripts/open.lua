@@ -4,7 +4,7 @@
 local answers = {}
 for i = 1, #ARGV, 3 do
   local id, generation, delivery = ARGV[i], tonumber(ARGV[i + 1]), tonumber(ARGV[i + 2])
-  local r = record(id)
+  local r = record(id, read(id))
   local state = r.generation == generation and r.state or 0
   if state == 0 then fence(id, generation, delivery) end
   answers[#answers + 1] = state

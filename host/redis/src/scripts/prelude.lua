@@ -2,11 +2,9 @@
 -- KEYS[1] is the namespace's prefix with its hash tag: every other key begins with it, so all lie in one slot.
 
 local P = KEYS[1]
-local GROUP = 'workers'
--- Owns the entries that came back: no worker can have this name.
-local RETURNED = '~'
 local CHUNK = 1000
 local WEEK, MONTH = 604800000, 2592000000
+-- Where an envelope is. A record that lies in its place begins with 0: no revision is ever that high.
 local IN_LANE, HELD, DEAD = 1, 2, 3
 local RECORDED, KEPT, RETRY, ASK, NOW = 1, 2, 4, 8, 16
 
@@ -28,6 +26,14 @@ local function spread(list, command, ...)
   return sum
 end
 
+local times = {}
+
+-- A time so many milliseconds from now, as text: what is given as a time needs no conversion for the log.
+local function after(now, ttl)
+  times[ttl] = times[ttl] or string.format('%.0f', now + ttl)
+  return times[ttl]
+end
+
 local function has(flags, flag)
   return math.floor(flags / flag) % 2 == 1
 end
@@ -47,11 +53,12 @@ end
 
 -- === envelopes ===
 
--- What an envelope is but for its bytes; nothing where there is none.
+-- What an envelope is but for its bytes; nothing where there is none, or where only its record is left.
+-- Numbers that the server would have to write out are given as text.
 local function read(id)
   local key = P .. 'e:' .. id
-  local s = call('GETRANGE', key, 0, 191)
-  if s == '' then return nil end
+  local s = call('GETRANGE', key, '0', '191')
+  if s == '' or s:byte(1) == 0 then return nil end
   local place, flags, priority, _, generation, attempts, deliveries, losses, snoozes, faults, length =
     unpack_bytes('>BBBBI4I4I4I4I4I4B', s)
   local queue, task, digest = s:byte(62, 64)
@@ -60,7 +67,7 @@ local function read(id)
     id = id, key = key, place = place, flags = flags, priority = priority, generation = generation,
     attempts = attempts, deliveries = deliveries, losses = losses, snoozes = snoozes, faults = faults,
     position = s:sub(30, 29 + length), queue = s:sub(65, 64 + queue), task_at = 64 + queue, task_length = task,
-    is_pinned = digest > 0, delivery = 0,
+    digest = s:sub(65 + queue + task, 64 + queue + task + digest), delivery = 0,
   }
 end
 
@@ -71,132 +78,223 @@ local function write(e)
   call('SETRANGE', e.key, 0, head .. e.position)
 end
 
-local lanes = {}
-
-local function lane_of(e)
-  local of_queue = lanes[e.queue]
-  if not of_queue then
-    of_queue = {}
-    lanes[e.queue] = of_queue
-  end
-  local lane = of_queue[e.priority]
-  if not lane then
-    lane = P .. 'lane:' .. e.priority .. ':' .. e.queue
-    of_queue[e.priority] = lane
-  end
-  return lane
-end
-
-local function lease_of(id, delivery)
-  return id .. pack_bytes('>I4', delivery)
-end
-
--- Until when its present delivery is leased; nothing where it is with no worker. Deliveries are counted when they end:
--- the one that runs has the next number.
-local function leased_until(e)
-  if e.place ~= IN_LANE then return nil end
-  local score = call('ZSCORE', P .. 'leased:' .. e.queue, lease_of(e.id, e.deliveries + 1))
-  return score and tonumber(score)
-end
-
--- Who holds its entry, where anybody does: a worker, or nobody since it came back.
-local function holder(e)
-  local pending = call('XPENDING', lane_of(e), GROUP, e.position, e.position, 1)
-  return pending[1] and pending[1][2]
-end
-
 -- === lanes ===
 
-local opened = {}
+local lanes, opened = {}, {}
 
--- Adds an envelope to the end of its lane, ready since this time: the entry's id says when, and which came first.
-local function append(queue, priority, since, id, number)
-  local lane = P .. 'lane:' .. priority .. ':' .. queue
+local function lane_key(queue, priority)
+  local of_queue = lanes[queue] or {}
+  lanes[queue] = of_queue
+  of_queue[priority] = of_queue[priority] or P .. 'lane:' .. priority .. ':' .. queue
+  return of_queue[priority]
+end
+
+-- What came back into a lane, in the order in which it lay there.
+local function back_key(queue, priority)
+  return P .. 'back:' .. priority .. ':' .. queue
+end
+
+-- Adds an envelope to the end of its lane: the entry's id says since when it is ready, and which came first.
+local function append(queue, priority, id)
+  local lane = lane_key(queue, priority)
+  local position = '*'
   if not opened[lane] then
-    if call('HSETNX', P .. 'lanes:' .. queue, priority, 0) == 1 then
-      call('XGROUP', 'CREATE', lane, GROUP, '0', 'MKSTREAM')
+    if call('EXISTS', lane) == 0 then
+      call('HSETNX', P .. 'lanes:' .. queue, priority, 0)
+      -- A lane that was there within this millisecond has given the first numbers: no two entries are called alike.
+      position = string.format('%.0f-%.0f', time(), call('INCR', P .. 'seq') % 4096 * 1048576)
     end
     opened[lane] = true
   end
-  number = number or call('INCR', P .. 'seq')
-  local position = since .. '-' .. number
-  local added = redis.pcall('XADD', lane, position, 'i', id)
-  if type(added) == 'table' then
-    -- The lane's last entry is younger, after a clock was set back: this one still joins behind it.
-    local about = call('XINFO', 'STREAM', lane)
-    for i = 1, #about, 2 do
-      if about[i] == 'last-generated-id' then
-        position = about[i + 1]:match('^%d+') .. '-' .. number
-      end
-    end
-    call('XADD', lane, position, 'i', id)
-  end
-  return position
+  return call('XADD', lane, position, 'i', id)
 end
 
-local leaving = {}
-
--- Takes an envelope's entry out of its lane, with `leave_lanes`.
-local function leave_later(e)
-  local lane = lane_of(e)
-  local gone = leaving[lane]
-  if not gone then
-    gone = {queue = e.queue, priority = e.priority, positions = {}}
-    leaving[lane] = gone
-  end
-  gone.positions[#gone.positions + 1] = e.position
+-- A lane goes with its content.
+local function close_lane(queue, priority)
+  local lane = lane_key(queue, priority)
+  if call('XLEN', lane) > 0 then return end
+  call('DEL', lane)
+  opened[lane] = nil
+  if call('HGET', P .. 'lanes:' .. queue, priority) == '0' then call('HDEL', P .. 'lanes:' .. queue, priority) end
 end
 
--- A lane goes with its content, and its group and consumers with it.
-local function leave_lanes()
-  for lane, gone in pairs(leaving) do
-    spread(gone.positions, 'XACK', lane, GROUP)
-    spread(gone.positions, 'XDEL', lane)
-    if call('XLEN', lane) == 0 then
-      call('DEL', lane)
-      call('HDEL', P .. 'lanes:' .. gone.queue, gone.priority)
-      opened[lane] = nil
-    end
-  end
-  leaving = {}
+-- The two numbers of a position.
+local function parts_of(position)
+  local since, number = position:match('^(%d+)-(%d+)$')
+  return tonumber(since), tonumber(number)
+end
+
+-- A position and an id as they are kept among what came back; those of one millisecond are in order.
+local function seat_of(e)
+  local _, number = parts_of(e.position)
+  return pack_bytes('>I8', number) .. e.id
 end
 
 -- Puts an entry back where it lay: before all that nobody has had yet.
 local function give_back(e)
-  call('XCLAIM', lane_of(e), GROUP, RETURNED, 0, e.position, 'JUSTID')
-  call('HINCRBY', P .. 'lanes:' .. e.queue, e.priority, 1)
+  -- A server that has lost its last second may have forgotten that it was taken.
+  call('XDEL', lane_key(e.queue, e.priority), e.position)
+  if call('ZADD', back_key(e.queue, e.priority), parts_of(e.position), seat_of(e)) == 1 then
+    call('HINCRBY', P .. 'lanes:' .. e.queue, e.priority, 1)
+  end
+end
+
+-- Takes a waiting entry out of its lane.
+local function leave_lane(e)
+  if call('XDEL', lane_key(e.queue, e.priority), e.position) == 0
+    and call('ZREM', back_key(e.queue, e.priority), seat_of(e)) == 1 then
+    call('HINCRBY', P .. 'lanes:' .. e.queue, e.priority, -1)
+  end
+  close_lane(e.queue, e.priority)
+end
+
+-- === leases ===
+
+-- A lease says which delivery it is, until when, whether the envelope is PLAIN, whose it is, and the queue. A plain one
+-- has no flags and no pin, as almost all have: its end needs no look at it. It is longer than what Redis keeps in a list
+-- that every look-up walks through.
+local LEASE, LEASE_LENGTH = '>I4I8BBB', 72
+local PLAIN = 1
+
+local function pack_lease(delivery, ends, plain, worker, queue)
+  local lease = pack_bytes(LEASE, delivery, ends, plain, #worker, #queue) .. worker .. queue
+  return lease .. string.rep('\0', LEASE_LENGTH - #lease)
+end
+
+local function unpack_lease(kept)
+  local delivery, ends, plain, worker, queue = unpack_bytes(LEASE, kept)
+  return {
+    delivery = delivery, ends = ends, plain = plain, worker = kept:sub(16, 15 + worker),
+    queue = kept:sub(16 + worker, 15 + worker + queue),
+  }
+end
+
+-- The lease of an envelope; nothing where it is with no worker. Deliveries are counted when they end: the one that runs
+-- has the next number.
+local function lease_of(e)
+  if e.place ~= IN_LANE then return nil end
+  local kept = call('HGET', P .. 'leased', e.id)
+  local lease = kept and unpack_lease(kept)
+  return lease and lease.delivery == e.deliveries + 1 and lease or nil
+end
+
+-- Writes leases, pairs of an id and a lease, and counts those that are new.
+local function put_leases(queue, pairs_of_leases)
+  local added = spread(pairs_of_leases, 'HSET', P .. 'leased')
+  if added > 0 then call('HINCRBY', P .. 'running', queue, added) end
+end
+
+local function change_lease(e, lease)
+  local packed = pack_lease(lease.delivery, lease.ends, lease.plain, lease.worker, lease.queue)
+  call('HSET', P .. 'leased', e.id, packed)
+end
+
+local function remove_leases(queue, ids)
+  local removed = spread(ids, 'HDEL', P .. 'leased')
+  local left = removed > 0 and call('HINCRBY', P .. 'running', queue, -removed)
+  if left and left <= 0 then
+    call('HDEL', P .. 'running', queue)
+    call('UNLINK', P .. 'ends:' .. queue)
+  end
+end
+
+-- Writes an envelope whose flags have changed, and which may be with a worker.
+local function write_marked(e)
+  write(e)
+  local lease = lease_of(e)
+  if lease and lease.plain == PLAIN then
+    lease.plain = 0
+    change_lease(e, lease)
+  end
+end
+
+-- Makes a note of when the leases of these envelopes end. What was claimed together is one entry of the index: it says
+-- where to look, and the leases say what is so.
+local BATCH = 64
+local function index_leases(queue, ends, ids)
+  local arguments = {}
+  for i = 1, #ids, BATCH do
+    arguments[#arguments + 1] = ends
+    arguments[#arguments + 1] = table.concat(ids, '', i, math.min(i + BATCH - 1, #ids))
+  end
+  spread(arguments, 'ZADD', P .. 'ends:' .. queue)
+end
+
+-- The envelopes whose leases have ended, at most so many and some; and, where it is asked for, those that were
+-- prolonged, with the first time at which one ends.
+local function lapsed(queue, now, wanted, seen)
+  local found = {}
+  for _, batch in ipairs(call('ZRANGEBYSCORE', P .. 'ends:' .. queue, '-inf', now, 'LIMIT', 0, CHUNK)) do
+    local ids = {}
+    for i = 1, #batch, 16 do ids[#ids + 1] = batch:sub(i, i + 15) end
+    local leases = call('HMGET', P .. 'leased', unpack(ids))
+    for i, lease in ipairs(leases) do
+      local _, ends
+      if lease then _, ends = unpack_bytes('>I4I8', lease) end
+      if ends and ends <= now then
+        found[#found + 1] = ids[i]
+      elseif ends and seen then
+        seen.ids[#seen.ids + 1] = ids[i]
+        seen.ends = math.min(seen.ends, ends)
+      end
+    end
+    if seen then seen.batches[#seen.batches + 1] = batch end
+    if #found >= wanted then break end
+  end
+  return found
+end
+
+-- Ends leases. What was claimed together and ends together leaves the index with it; the rest leaves it in its time.
+local function end_leases(queue, ids)
+  remove_leases(queue, ids)
+  if #ids <= BATCH then call('ZREM', P .. 'ends:' .. queue, table.concat(ids)) end
 end
 
 -- Puts what has fallen due at the end of its lane, in the order in which it fell due.
 local function promote(queue, now)
   local held = P .. 'due:' .. queue
-  local due = call('ZRANGEBYSCORE', held, '-inf', now, 'WITHSCORES', 'LIMIT', 0, CHUNK)
-  local gone = {}
-  for i = 1, #due, 2 do
-    local e = read(due[i])
-    gone[#gone + 1] = due[i]
+  local due = call('ZRANGEBYSCORE', held, '-inf', now, 'LIMIT', 0, CHUNK)
+  for _, id in ipairs(due) do
+    local e = read(id)
     if e then
       e.place, e.flags = IN_LANE, has(e.flags, RETRY) and e.flags - RETRY or e.flags
-      e.position = append(queue, e.priority, due[i + 1], e.id)
+      e.position = append(queue, e.priority, e.id)
       write(e)
     end
   end
-  spread(gone, 'ZREM', held)
+  spread(due, 'ZREM', held)
 end
 
 -- === ends ===
 
 local doomed = {}
 
--- Lets an envelope go, with `forget_doomed`: a derived id leaves a mark.
-local function forget_later(e)
-  doomed[#doomed + 1] = e.key
+-- Lets go of an envelope that nothing belongs to, with `forget_doomed`: a record takes its place where there is one
+-- ('' is none), and a derived id leaves a mark.
+local function let_go(id, key, record, until_when)
+  if record ~= '' then
+    call('SET', key, record, 'PXAT', until_when)
+  else
+    doomed[#doomed + 1] = key
+  end
+  if is_derived(id) then call('SET', P .. 'm:' .. id, '', 'PX', WEEK) end
+end
+
+-- Lets go of any envelope, with `forget_doomed`. Without a new record the one that is kept takes its place.
+local function forget_later(e, record, until_when)
+  local kept = P .. 'r:' .. e.id
+  let_go(e.id, e.key, record, until_when)
+  if has(e.flags, RECORDED) then
+    if record == '' and call('EXISTS', kept) == 1 then
+      call('RENAME', kept, e.key)
+      doomed[#doomed] = nil
+    else
+      doomed[#doomed + 1] = kept
+    end
+  end
   if has(e.flags, KEPT) then doomed[#doomed + 1] = P .. 'k:' .. e.id end
-  if is_derived(e.id) then call('SET', P .. 'm:' .. e.id, '', 'PX', WEEK) end
-  if e.is_pinned then
-    local at = e.task_at + e.task_length
-    local digest = call('GETRANGE', e.key, at, at + 31)
-    if call('HINCRBY', P .. 'pins', digest, -1) <= 0 then call('HDEL', P .. 'pins', digest) end
+  if e.digest ~= '' and call('HINCRBY', P .. 'pins', e.digest, -1) <= 0 then
+    call('HDEL', P .. 'pins', e.digest)
   end
 end
 
@@ -224,9 +322,14 @@ end
 
 -- === records ===
 
+-- Where the record of an envelope is kept: in its place, or beside it while it lives or is a dead letter.
+local function record_key(id, e)
+  return P .. (e and 'r:' or 'e:') .. id
+end
+
 -- What is known of an envelope's record: nothing is revision 0.
-local function record(id)
-  local s = call('GETRANGE', P .. 'r:' .. id, 0, 12)
+local function record(id, e)
+  local s = call('GETRANGE', record_key(id, e), 0, 12)
   if s == '' then return {revision = 0, generation = 0, delivery = 0, state = 0} end
   local revision, generation, delivery, state = unpack_bytes('>I4I4I4B', s)
   return {revision = revision, generation = generation, delivery = delivery, state = state}
@@ -241,8 +344,8 @@ end
 -- with no worker.
 local function standing(id, generation, delivery)
   local e = read(id)
-  local r = record(id)
-  local is_leased = e and leased_until(e) ~= nil
+  local r = record(id, e)
+  local is_leased = e and lease_of(e) ~= nil
   local newest = math.max(e and e.deliveries or 0, r.delivery, tonumber(call('HGET', P .. 'k:' .. id, 'd') or 0))
   if is_leased then newest = math.max(newest, e.deliveries + 1) end
   local is_stale = newest > delivery or r.generation > generation or (r.generation == generation and r.state ~= 0)
@@ -262,7 +365,7 @@ end
 local function set_flag(e, flag)
   if e and not has(e.flags, flag) then
     e.flags = e.flags + flag
-    write(e)
+    write_marked(e)
   end
 end
 

@@ -1,15 +1,35 @@
--- Publishes envelopes, all or none. For each: its id, queue, priority, due time ('' now, '+n' after so long, '@n' at
--- that time), the module that it is pinned to, and what is kept of it behind the head. Answers 1 for each that is new.
+-- Publishes envelopes, all or none. For each: its id; its place (the priority's digit, the due time: '' now, '+n' after so
+-- long, '@n' at that time, a space, and the queue); and what is kept of it behind the head.
+-- Answers 1 for each that is new.
 
 local now = time()
-local FIELDS = 6
+local FIELDS = 3
+
+-- Places as they were read: most of a batch have the same.
+local places = {}
+
+local function due_at(text)
+  if text == '' then return now end
+  local number = tonumber(text:sub(2))
+  return text:byte() == 43 and now + number or number
+end
+
+-- The part of the head that all new envelopes of a place have alike.
+local function read_place(text)
+  local priority, due, queue = text:match('^(%d)(%S*) (.*)$')
+  local at = due_at(due)
+  local where = at > now and HELD or IN_LANE
+  local place = {queue = queue, priority = priority, at = at > now and string.format('%.0f', at)}
+  place.head = pack_bytes('>BBBBI4I4I4I4I4I4', where, 0, priority, 0, 1, 0, 0, 0, 0, 0)
+  places[text] = place
+  return place
+end
 
 local queues, known_keys = {}, {}
 for i = 1, #ARGV, FIELDS do
-  local id = ARGV[i]
-  queues[ARGV[i + 1]] = true
+  local id, place = ARGV[i], places[ARGV[i + 1]] or read_place(ARGV[i + 1])
+  queues[place.queue] = true
   known_keys[#known_keys + 1] = P .. 'e:' .. id
-  known_keys[#known_keys + 1] = P .. 'r:' .. id
   if is_derived(id) then known_keys[#known_keys + 1] = P .. 'm:' .. id end
 end
 
@@ -23,52 +43,38 @@ local function is_known(id)
   local e = read(id)
   if e and e.place == DEAD and died_at(e) + WEEK <= now then
     exhume(e)
-    forget_later(e)
+    forget_later(e, '')
     forget_doomed()
   end
-  return call('EXISTS', P .. 'e:' .. id, P .. 'r:' .. id, P .. 'm:' .. id) > 0
+  return call('EXISTS', P .. 'e:' .. id, P .. 'm:' .. id) > 0
 end
 
-local function due_at(text)
-  if text == '' then return now end
-  local number = tonumber(text:sub(2))
-  return text:byte() == 43 and now + number or number
-end
+local values, due, used, answers, paddings = {}, {}, {}, {}, {}
 
-local values, due, used, answers = {}, {}, {}, {}
-local number = call('INCRBY', P .. 'seq', math.ceil(#ARGV / FIELDS)) - #ARGV / FIELDS
-local since = string.format('%.0f', now)
-local heads, paddings = {}, {}
-
--- The part of the head that all new envelopes have alike.
-local function head_of(place, priority)
-  local key = place .. priority
-  heads[key] = heads[key] or pack_bytes('>BBBBI4I4I4I4I4I4', place, 0, priority, 0, 1, 0, 0, 0, 0, 0)
-  return heads[key]
-end
-
-local function padded(position)
-  local length = #position
+local function padding(length)
   paddings[length] = paddings[length] or string.rep('\0', 32 - length)
-  return string.char(length) .. position .. paddings[length]
+  return paddings[length]
+end
+
+local function pin(tail)
+  local queue, task, digest = tail:byte(1, 3)
+  if digest > 0 then call('HINCRBY', P .. 'pins', tail:sub(4 + queue + task, 3 + queue + task + digest), 1) end
 end
 
 local function put(i)
-  local id, queue, priority, at = ARGV[i], ARGV[i + 1], ARGV[i + 2], due_at(ARGV[i + 3])
-  local place, position = IN_LANE, nil
-  number = number + 1
-  if at <= now then
-    position = append(queue, priority, since, id, number)
+  local id, place, tail = ARGV[i], places[ARGV[i + 1]], ARGV[i + 2]
+  local position = place.at
+  if position then
+    local held = due[place.queue] or {}
+    due[place.queue] = held
+    held[#held + 1], held[#held + 2] = position, id
   else
-    place, position = HELD, string.format('%.0f', at)
-    due[queue] = due[queue] or {}
-    table.insert(due[queue], position)
-    table.insert(due[queue], id)
+    position = append(place.queue, place.priority, id)
   end
   values[#values + 1] = P .. 'e:' .. id
-  values[#values + 1] = head_of(place, priority) .. padded(position) .. ARGV[i + 5]
-  if ARGV[i + 4] ~= '' then call('HINCRBY', P .. 'pins', ARGV[i + 4], 1) end
-  used[queue] = true
+  values[#values + 1] = place.head .. string.char(#position) .. position .. padding(#position) .. tail
+  pin(tail)
+  used[place.queue] = true
 end
 
 for i = 1, #ARGV, FIELDS do
@@ -80,7 +86,7 @@ end
 for i = 1, #values, CHUNK do
   call('MSET', unpack(values, i, math.min(i + CHUNK - 1, #values)))
 end
-for queue, pairs_of_due in pairs(due) do spread(pairs_of_due, 'ZADD', P .. 'due:' .. queue) end
+for queue, held in pairs(due) do spread(held, 'ZADD', P .. 'due:' .. queue) end
 for queue in pairs(used) do call('SADD', P .. 'queues', queue) end
 ring(used)
 return table.concat(answers)

@@ -5,15 +5,14 @@ local now = time()
 local answer, paused = {}, {}
 
 local function status(queue)
-  local queued, leased = 0, P .. 'leased:' .. queue
-  for _, priority in ipairs(call('HKEYS', P .. 'lanes:' .. queue)) do
-    queued = queued + call('XLEN', P .. 'lane:' .. priority .. ':' .. queue)
-  end
-  local running = call('ZCOUNT', leased, '(' .. now, '+inf')
+  local waiting, lost = 0, #lapsed(queue, now, math.huge)
+  local lanes = call('HGETALL', P .. 'lanes:' .. queue)
+  for i = 1, #lanes, 2 do waiting = waiting + call('XLEN', lane_key(queue, lanes[i])) + lanes[i + 1] end
+  local running = (call('HGET', P .. 'running', queue) or 0) - lost
   local due = call('ZCOUNT', P .. 'due:' .. queue, '-inf', now)
   local scheduled = call('ZCARD', P .. 'due:' .. queue) - due
   local dead = tonumber(call('HGET', P .. 'deaths', queue) or 0)
-  return queued - running + due, scheduled, running, dead
+  return waiting + lost + due, scheduled, running, dead
 end
 
 for _, queue in ipairs(call('SMEMBERS', P .. 'paused')) do paused[queue] = true end

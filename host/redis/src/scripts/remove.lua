@@ -6,7 +6,7 @@ for _, id in ipairs(ARGV) do
   local e = dead(id, now)
   if e then
     exhume(e)
-    forget_later(e)
+    forget_later(e, '')
     forget_doomed()
   end
   answers[#answers + 1] = e and 1 or 0

@@ -4,11 +4,14 @@
 local ends = time() + tonumber(ARGV[1])
 local answers = {}
 
-local function renew(lease)
-  local e = read(lease:sub(1, 16))
-  local key = e and P .. 'leased:' .. e.queue
-  if not e or e.place ~= IN_LANE or not call('ZSCORE', key, lease) then return 0 end
-  call('ZADD', key, 'XX', ends, lease)
+local function renew(receipt)
+  local e = read(receipt:sub(1, 16))
+  local lease = e and lease_of(e)
+  if not lease or lease.delivery ~= unpack_bytes('>I4', receipt, 17) then return 0 end
+  -- Where a lease ends later than the index says, whoever looks then will see; it must not end earlier.
+  if ends < lease.ends then index_leases(e.queue, ends, {e.id}) end
+  lease.ends = ends
+  change_lease(e, lease)
   if has(e.flags, NOW) then return 3 end
   return has(e.flags, ASK) and 2 or 1
 end

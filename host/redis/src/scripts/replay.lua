@@ -13,7 +13,7 @@ local function replay(id)
   e.place, e.generation = IN_LANE, e.generation + 1
   e.attempts, e.losses, e.snoozes, e.faults = 0, 0, 0, 0
   e.flags = (has(e.flags, RECORDED) and RECORDED or 0) + (has(e.flags, KEPT) and KEPT or 0)
-  e.position = append(e.queue, e.priority, now, id)
+  e.position = append(e.queue, e.priority, id)
   write(e)
   -- Its record and its checkpoint live on with it.
   call('PEXPIRE', P .. 'r:' .. id, MONTH, 'GT')

@@ -17,7 +17,7 @@ for n = 1, number do
   if it.is_stale then
     answers[n] = 0
   elseif it.record.revision ~= continues(body) then
-    answers[n] = call('GET', P .. 'r:' .. id) or ''
+    answers[n] = call('GET', record_key(id, it.envelope)) or ''
   end
   if answers[n] ~= 1 then is_as_sent = false end
 end
@@ -27,7 +27,7 @@ for n = 1, number do
   local i = 2 + (n - 1) * FIELDS
   local id, body, ttl, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], P .. 'k:' .. ARGV[i]
   local state = unpack_bytes('>B', body, 13)
-  call('SET', P .. 'r:' .. id, body, 'PX', ttl)
+  call('SET', record_key(id, standings[n].envelope), body, 'PX', ttl)
   set_flag(standings[n].envelope, RECORDED)
   if state == 0 then
     call('PEXPIRE', key, ttl, 'GT')

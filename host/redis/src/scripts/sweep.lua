@@ -10,7 +10,7 @@ for _, id in ipairs(call('ZRANGE', P .. 'dead', 0, limit - 1)) do
   if e and died_at(e) + WEEK > now then break end
   if e then
     exhume(e)
-    forget_later(e)
+    forget_later(e, '')
   else
     call('ZREM', P .. 'dead', id)
     call('HDEL', P .. 'graves', id)
@@ -26,23 +26,9 @@ for i = 1, #workers, 2 do
   end
 end
 
--- Consumers of workers that went long ago, with nothing pending: one with something pending goes when that is rescued.
-local function sweep_lane(lane)
-  for _, consumer in ipairs(call('XINFO', 'CONSUMERS', lane)) do
-    local about = {}
-    for i = 1, #consumer, 2 do about[consumer[i]] = consumer[i + 1] end
-    if about.pending == 0 and about.idle > HOUR and about.name ~= RETURNED then
-      call('XGROUP', 'DELCONSUMER', lane, GROUP, about.name)
-      swept = swept + 1
-    end
-  end
-end
-
 local function sweep_queue(queue)
-  local lanes = call('HKEYS', P .. 'lanes:' .. queue)
-  for _, priority in ipairs(lanes) do sweep_lane(P .. 'lane:' .. priority .. ':' .. queue) end
-  local is_used = #lanes > 0 or call('HEXISTS', P .. 'deaths', queue) == 1
-    or call('EXISTS', P .. 'due:' .. queue, P .. 'leased:' .. queue) > 0
+  local is_used = call('HEXISTS', P .. 'deaths', queue) + call('HEXISTS', P .. 'running', queue)
+    + call('EXISTS', P .. 'lanes:' .. queue, P .. 'due:' .. queue) > 0
   if not is_used then swept = swept + call('SREM', P .. 'queues', queue) end
 end
 

@@ -1,30 +1,15 @@
 -- The ids of at most so many envelopes that wait in a queue. Takes the queue and the number.
 
 local queue, wanted = ARGV[1], tonumber(ARGV[2])
-local now = time()
 local answer = call('ZRANGE', P .. 'due:' .. queue, 0, wanted - 1)
 
-local function add(entries)
-  for _, entry in ipairs(entries) do
-    if #answer < wanted then answer[#answer + 1] = entry[2][2] end
-  end
+local function add(id)
+  if #answer < wanted then answer[#answer + 1] = id end
 end
 
-local lost = call('ZRANGEBYSCORE', P .. 'leased:' .. queue, '-inf', now, 'LIMIT', 0, wanted)
-for _, lease in ipairs(lost) do
-  if #answer < wanted then answer[#answer + 1] = lease:sub(1, 16) end
-end
-
-local lanes = call('HKEYS', P .. 'lanes:' .. queue)
-for _, priority in ipairs(lanes) do
-  local lane = P .. 'lane:' .. priority .. ':' .. queue
-  for _, pending in ipairs(call('XPENDING', lane, GROUP, '-', '+', wanted, RETURNED)) do
-    add(call('XRANGE', lane, pending[1], pending[1]))
-  end
-  local group, last = call('XINFO', 'GROUPS', lane)[1], '0-0'
-  for i = 1, #group, 2 do
-    if group[i] == 'last-delivered-id' then last = group[i + 1] end
-  end
-  add(call('XRANGE', lane, '(' .. last, '+', 'COUNT', wanted))
+for _, id in ipairs(lapsed(queue, time(), wanted)) do add(id) end
+for _, priority in ipairs(call('HKEYS', P .. 'lanes:' .. queue)) do
+  for _, seat in ipairs(call('ZRANGE', back_key(queue, priority), 0, wanted - 1)) do add(seat:sub(9)) end
+  for _, entry in ipairs(call('XRANGE', lane_key(queue, priority), '-', '+', 'COUNT', wanted)) do add(entry[2][2]) end
 end
 return answer

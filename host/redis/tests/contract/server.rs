@@ -12,6 +12,9 @@ pub trait Usable {
 
     /// Asks the server something, as a person at its command line would.
     fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T;
+
+    /// Puts back what `DUMP` gave of a key.
+    fn restore(&self, key: &str, dump: &[u8]);
 }
 
 impl Usable for Server {
@@ -25,5 +28,13 @@ impl Usable for Server {
         let mut asked = redis::cmd(command[0]);
         asked.arg(&command[1..]);
         asked.query(&mut connection).expect("the server answers")
+    }
+
+    fn restore(&self, key: &str, dump: &[u8]) {
+        let client = redis::Client::open(self.url()).expect("a good URL");
+        let mut connection = client.get_connection().expect("the server runs");
+        let mut restore = redis::cmd("RESTORE");
+        restore.arg(key).arg(0).arg(dump).arg("REPLACE");
+        restore.exec(&mut connection).expect("it is restored");
     }
 }
