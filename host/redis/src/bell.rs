@@ -13,8 +13,6 @@ use tokio::task::JoinSet;
 use crate::link::{Link, Subscribed};
 use crate::problem::Stepped;
 
-/// How often a subscription that hears nothing is tried.
-const TRIED: Duration = Duration::from_secs(5);
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -114,10 +112,11 @@ impl Subscription {
         }
     }
 
-    /// Passes on what is heard until the connection breaks; where nothing is, asks whether it has.
+    /// Passes on what is heard until the connection breaks; where nothing is for as long as a command may take, asks
+    /// whether it has.
     async fn hear(&self, mut subscribed: Subscribed, ears: &Ears) {
         loop {
-            match tokio::time::timeout(TRIED, subscribed.messages.recv()).await {
+            match tokio::time::timeout(self.link.timeout(), subscribed.messages.recv()).await {
                 Ok(Some(push)) if push.kind == PushKind::Disconnection => return,
                 Ok(Some(push)) => self.pass_on(push, ears),
                 Ok(None) => return,

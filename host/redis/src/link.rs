@@ -81,6 +81,11 @@ impl Link {
         &self.name
     }
 
+    /// How long a command may take.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+
     /// A connection of its own that is told what is published on these channels, and when it breaks.
     pub(crate) async fn subscribe(&self, channels: &[String]) -> Stepped<Subscribed> {
         let (sender, messages) = mpsc::unbounded_channel();

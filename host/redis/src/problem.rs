@@ -95,7 +95,9 @@ fn sort(error: &RedisError) -> (StoreErrorKind, &'static str) {
     match error.kind() {
         ErrorKind::AuthenticationFailed => (StoreErrorKind::NotPermitted, ALLOW),
         ErrorKind::InvalidClientConfig => (StoreErrorKind::NotPermitted, ""),
+        // An answer that cannot be read was cut in the middle.
         ErrorKind::Io
+        | ErrorKind::Parse
         | ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::MasterDown

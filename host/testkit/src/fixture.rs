@@ -25,6 +25,11 @@ pub trait Fixture: Send + Sync {
     /// Lets this time pass on the store's clock: moves it, or waits for as long.
     async fn pass(&self, time: Duration);
 
+    /// The same until what has this lifetime is gone: a store may let it live to the end of its last moment.
+    async fn outlast(&self, lifetime: Duration) {
+        self.pass(lifetime).await;
+    }
+
     /// The same once somebody waits on the store's clock; where time really passes, that is soon enough anyway.
     async fn pass_for_who_waits(&self, time: Duration) {
         self.pass(time).await;
@@ -82,6 +87,10 @@ impl<B: Fixture, R: Fixture> Fixture for Joined<B, R> {
 
     async fn pass(&self, time: Duration) {
         self.broker.pass(time).await;
+    }
+
+    async fn outlast(&self, lifetime: Duration) {
+        self.broker.outlast(lifetime).await;
     }
 
     async fn pass_for_who_waits(&self, time: Duration) {

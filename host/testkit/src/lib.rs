@@ -11,6 +11,8 @@ pub mod executor;
 pub mod faults;
 pub mod fixture;
 pub mod process;
+pub mod proxy;
 pub mod redis_server;
 pub mod secure_server;
+pub mod server_clock;
 pub mod suites;

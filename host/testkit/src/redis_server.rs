@@ -1,6 +1,7 @@
 //! A private Redis server on a free loopback port, with its files in a folder of its own, gone with whoever started it.
 
 use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
@@ -9,6 +10,8 @@ use std::time::Duration;
 
 use stem_core::clock::SystemClock;
 use tempfile::TempDir;
+
+use crate::server_clock::ServerClock;
 
 /// The server of this test process.
 static SHARED: LazyLock<Mutex<Option<Server>>> = LazyLock::new(|| Mutex::new(None));
@@ -34,6 +37,7 @@ pub struct Server {
     port: u16,
     folder: TempDir,
     settings: Vec<String>,
+    environment: Vec<OsString>,
 }
 
 /// The server's process, and the shell that ends it.
@@ -45,14 +49,24 @@ struct Running {
 impl Server {
     /// Starts one with these settings.
     pub fn start(settings: &[&str]) -> Self {
+        Self::start_in(settings, Vec::new())
+    }
+
+    /// Starts one whose time is this clock's, and not the machine's.
+    pub fn start_on(clock: &ServerClock, settings: &[&str]) -> Self {
+        Self::start_in(settings, clock.environment().into())
+    }
+
+    fn start_in(settings: &[&str], environment: Vec<OsString>) -> Self {
         let folder = TempDir::new().expect("a folder for the server");
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let port = free_port();
         let server = Self {
-            running: Running::spawn(port, &folder, &settings),
+            running: Running::spawn(port, &folder, &settings, &environment),
             port,
             folder,
             settings,
+            environment,
         };
         server.wait();
         server
@@ -61,7 +75,8 @@ impl Server {
     /// Kills the server as a crash would, and starts it again with what it has on disk.
     pub fn restart(&mut self) {
         self.running.kill();
-        self.running = Running::spawn(self.port, &self.folder, &self.settings);
+        let (folder, settings) = (&self.folder, &self.settings);
+        self.running = Running::spawn(self.port, folder, settings, &self.environment);
         self.wait();
     }
 
@@ -74,6 +89,16 @@ impl Server {
     pub fn restart_empty(&mut self) {
         self.folder = TempDir::new().expect("a folder for the server");
         self.restart();
+    }
+
+    /// Stops it in its tracks: it answers nobody, and nobody is told that it is gone.
+    pub fn pause(&self) {
+        self.running.signal("-STOP");
+    }
+
+    /// Lets it go on.
+    pub fn resume(&self) {
+        self.running.signal("-CONT");
     }
 
     /// Its first database.
@@ -115,18 +140,14 @@ fn is_up(port: u16, is_secure: bool) -> bool {
 impl Running {
     /// A shell starts the server, says its process id, and ends it when this process closes the shell's input: so also
     /// when it is killed.
-    fn spawn(port: u16, folder: &TempDir, settings: &[String]) -> Self {
+    fn spawn(port: u16, folder: &TempDir, settings: &[String], environment: &[OsString]) -> Self {
         const GUARDED: &str =
-            "redis-server \"$@\" >/dev/null 2>&1 </dev/null & echo $!; cat; kill -9 $!; wait";
+            "env \"$@\" >/dev/null 2>&1 </dev/null & echo $!; cat; kill -9 $!; wait";
         let mut command = Command::new("sh");
         command
-            .args([
-                "-c",
-                GUARDED,
-                "sh",
-                port_setting(settings),
-                &port.to_string(),
-            ])
+            .args(["-c", GUARDED, "sh"])
+            .args(environment)
+            .args(["redis-server", port_setting(settings), &port.to_string()])
             .args(["--bind", "127.0.0.1", "--dir"])
             .arg(folder.path())
             .args(settings)
@@ -145,9 +166,13 @@ impl Running {
         }
     }
 
+    fn signal(&self, signal: &str) {
+        let sent = Command::new("kill").args([signal, &self.process]).status();
+        assert!(sent.expect("`kill` runs").success());
+    }
+
     fn kill(&mut self) {
-        let killed = Command::new("kill").args(["-9", &self.process]).status();
-        assert!(killed.expect("`kill` runs").success());
+        self.signal("-9");
         drop(self.guard.stdin.take());
         self.guard.wait().expect("the shell ends");
     }

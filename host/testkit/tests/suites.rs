@@ -9,7 +9,7 @@ const LONGEST_BODY: usize = 15;
 
 /// The promises by name: what the macro stamps out.
 macro_rules! names {
-    ($argument:expr, $($suite:ident { $($promise:ident $(: $ability:ident)?,)* })*) => {
+    ($argument:expr, $($suite:ident { $($promise:ident $(: $($ability:ident)+)?,)* })*) => {
         [$($(concat!(stringify!($suite), "::", stringify!($promise))),*),*]
     };
 }

@@ -6,38 +6,11 @@ use stem_core::broker::{Settled, Wakeups};
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
 use stem_core::store_error::StoreErrorKind;
-use stem_redis::{Options, Store};
 use stem_testkit::builders::{publication, publications};
 use stem_testkit::process::{Process, within};
 
-use crate::server::{Server, Usable as _};
-
-const DURABLE: [&str; 6] = [
-    "--save",
-    "",
-    "--appendonly",
-    "yes",
-    "--appendfsync",
-    "always",
-];
-/// How long a process may take to find a server that has come back.
-const BACK: Duration = Duration::from_secs(30);
-
-async fn process(name: &str, options: &Options) -> Process {
-    let store = Store::open(options.clone()).await.expect("a store opens");
-    Process::named(name, store.stores())
-}
-
-/// Publishes, as often as it takes.
-async fn publish_in_the_end(process: &Process) {
-    let publication = [publication()];
-    let published = async {
-        while process.stores.broker.publish(&publication).await.is_err() {
-            tokio::task::yield_now().await;
-        }
-    };
-    within(BACK, published).await;
-}
+use crate::load::Load;
+use crate::server::{BACK, DURABLE, Server, Usable as _, process, publish_in_the_end};
 
 /// B13: a server knows no script for ever.
 #[tokio::test]
@@ -66,6 +39,21 @@ async fn a_server_that_was_killed_loses_nothing() {
     assert_eq!(here.settle(&held, Settlement::Ack).await, Settled::Done);
     let id = ended.receipt.id;
     assert_eq!(here.recorded_end(id).await, Some(EndState::Succeeded));
+}
+
+/// B1, B5, B13, R2: under load, again and again; all is counted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_killed_under_load_loses_nothing_that_it_acknowledged() {
+    let mut server = Server::start(&DURABLE);
+    let options = server.options();
+    let observer = process("observer", &options).await;
+    let load = Load::begin(&options).await;
+    for _ in 0..5 {
+        load.progress(50).await;
+        tokio::task::block_in_place(|| server.restart());
+    }
+    publish_in_the_end(&observer).await;
+    load.finish(&observer).await;
 }
 
 /// Claims one, as a worker does that waits in between and tries again what fails.

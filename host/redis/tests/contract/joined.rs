@@ -2,13 +2,15 @@
 
 use stem_testkit::fixture::Joined;
 
-use crate::fixture::OnServer;
+use crate::moved::{Moved, OnMovedServer};
 
-fn joined() -> Joined<OnServer, OnServer> {
+/// One clock for both: two namespaces of one server never see each other.
+fn joined() -> Joined<OnMovedServer, OnMovedServer> {
+    let moved = Moved::start();
     Joined {
-        broker: OnServer::new(),
-        results: OnServer::new(),
+        broker: OnMovedServer::on(&moved),
+        results: OnMovedServer::on(&moved),
     }
 }
 
-stem_testkit::contract_suites!(joined(), lacking: [MovableClock, Sweeping]);
+stem_testkit::contract_suites!(joined(), lacking: [Sweeping]);

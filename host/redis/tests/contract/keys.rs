@@ -4,23 +4,13 @@ use std::time::Duration;
 
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
-use stem_redis::{Options, Store};
 use stem_testkit::builders::{fence, half_way, publications, urgent};
 use stem_testkit::process::Process;
 
-use crate::server::{Server, Usable as _};
+use crate::server::{Server, Usable as _, keys, process};
 
 async fn on(server: &Server) -> Process {
-    named(&server.options(), "here").await
-}
-
-/// The keys of a server, behind their namespace.
-fn keys(server: &Server) -> Vec<String> {
-    // Ids are bytes that are no text.
-    let keys: Vec<Vec<u8>> = server.ask(&["KEYS", "*"]);
-    let text = |key: Vec<u8>| String::from_utf8_lossy(&key).into_owned();
-    let behind = |key: String| key.split_once("}:").map(|(_, key)| key.to_owned());
-    keys.into_iter().map(text).filter_map(behind).collect()
+    process("here", &server.options()).await
 }
 
 /// The one lane that there is, with its namespace.
@@ -133,9 +123,4 @@ async fn an_entry_whose_envelope_has_moved_on_is_passed_over() {
         .await;
     server.restore(&lane, &before);
     assert!(here.claim(2).await.is_empty());
-}
-
-async fn named(options: &Options, name: &str) -> Process {
-    let store = Store::open(options.clone()).await.expect("a store opens");
-    Process::named(name, store.stores())
 }

@@ -1,9 +1,17 @@
 //! The Redis store keeps every promise of the contract, on a real server.
 
+mod cuts;
 mod faults;
 mod fixture;
+mod growth;
 mod joined;
 mod keys;
+mod life;
+mod load;
+mod mixed;
+mod moved;
+mod networks;
+mod pauses;
 mod server;
 mod settings;
 mod tls;

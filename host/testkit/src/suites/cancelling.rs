@@ -61,7 +61,7 @@ pub async fn the_record_of_what_was_cancelled_is_kept_as_long_as_it_says(fixture
     for id in &ids {
         here.cancel(*id, CancelMode::Ask).await;
     }
-    fixture.pass(fixture.lease()).await;
+    fixture.outlast(fixture.lease()).await;
     here.sweep().await;
     assert_eq!(here.record(ids[0]).await, None);
     assert!(here.record(ids[1]).await.is_some());

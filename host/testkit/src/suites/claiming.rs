@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 
 use futures::join;
-use stem_core::broker::{MAX_DELIVERIES, Renewal};
+use stem_core::broker::{DEFAULT_LEASE, MAX_DELIVERIES, Renewal, Settled};
 use stem_core::outcome::Settlement;
 use stem_core::queues::Place;
+use stem_core::state::EndState;
 
 use crate::builders::{publication, publications, queue_name, queued_in, urgent};
 use crate::fixture::Fixture;
@@ -19,6 +20,16 @@ pub async fn a_claim_gives_no_more_than_it_asks_for(fixture: &dyn Fixture) {
     assert_eq!(here.claim(3).await.len(), 3);
     assert_eq!(here.claim(3).await.len(), 2);
     assert_eq!(here.claim(3).await.len(), 0);
+}
+
+/// B2: not for each lane.
+pub async fn a_claim_from_many_lanes_gives_no_more_than_it_asks_for(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    for priority in 0..=9 {
+        here.add_all(&[urgent(priority), urgent(priority)]).await;
+    }
+    assert_eq!(here.claim(3).await.len(), 3);
+    assert_eq!(here.counts().await, [17, 0, 3, 0]);
 }
 
 /// B2: over several queues too.
@@ -142,6 +153,36 @@ pub async fn renewing_makes_no_second_copy(fixture: &dyn Fixture) {
     fixture.pass(fixture.lease()).await;
     assert!(here.claim(1).await.is_empty());
     assert_eq!(here.queues().await, []);
+}
+
+/// B3: neither another worker gets it nor its own.
+pub async fn what_is_renewed_is_with_nobody_else_however_long_it_runs(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.add(&publication()).await;
+    let delivery = here.claim_for(DEFAULT_LEASE).await;
+    for _ in 0..100 {
+        fixture.pass(DEFAULT_LEASE / 3 * 2).await;
+        assert_eq!(here.renew(&delivery, DEFAULT_LEASE).await, Renewal::Held);
+        assert!(here.claim(1).await.is_empty());
+        assert!(there.claim(1).await.is_empty());
+    }
+    assert_eq!(here.counts().await, [0, 0, 1, 0]);
+    let settled = here.end(&delivery, EndState::Succeeded).await;
+    assert_eq!(settled, Settled::Done);
+    fixture.pass(DEFAULT_LEASE).await;
+    assert!(there.claim(1).await.is_empty());
+}
+
+/// B3: what comes back is what was leased for a short time, whatever else its worker has.
+pub async fn each_delivery_has_its_own_lease(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    let ids = here.add_all(&publications(3)).await;
+    let long = here.claim_one().await;
+    here.claim_for(fixture.lease()).await;
+    here.claim_one().await;
+    fixture.pass(fixture.lease()).await;
+    assert_eq!(there.claim_ids(3).await, [ids[1]]);
+    assert_eq!(here.renew(&long, LONG).await, Renewal::Held);
 }
 
 /// B3, B4

@@ -46,13 +46,13 @@ macro_rules! contract_suites {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! stamp_promise {
-    ($fixture:expr, $($suite:ident { $($promise:ident $(: $ability:ident)?,)* })*) => {$(
+    ($fixture:expr, $($suite:ident { $($promise:ident $(: $($ability:ident)+)?,)* })*) => {$(
         mod $suite {
             use super::*;
 
             $(#[tokio::test]
             async fn $promise() {
-                let needs = [$($crate::fixture::Ability::$ability)?];
+                let needs = [$($($crate::fixture::Ability::$ability),+)?];
                 let promise = $crate::suites::$suite::$promise;
                 $crate::fixture::keep($fixture, &needs, |fixture| Box::pin(promise(fixture))).await;
             })*
@@ -89,6 +89,7 @@ macro_rules! each_promise {
             }
             claiming {
                 a_claim_gives_no_more_than_it_asks_for,
+                a_claim_from_many_lanes_gives_no_more_than_it_asks_for,
                 a_claim_takes_from_its_queues_in_their_order,
                 a_delivery_carries_what_was_published,
                 a_first_delivery_has_nothing_counted_yet,
@@ -98,6 +99,8 @@ macro_rules! each_promise {
                 a_renewed_lease_lasts_on,
                 a_renewed_lease_ends_when_it_was_renewed_to,
                 renewing_makes_no_second_copy,
+                what_is_renewed_is_with_nobody_else_however_long_it_runs: MovableClock,
+                each_delivery_has_its_own_lease,
                 a_lost_lease_cannot_be_renewed,
                 many_leases_are_renewed_at_once,
                 no_two_deliveries_have_the_same_number,
@@ -137,6 +140,7 @@ macro_rules! each_promise {
             waiting {
                 every_publish_wakes_a_waiting_worker,
                 a_delayed_envelope_wakes_a_waiting_worker_when_it_falls_due,
+                a_retried_envelope_wakes_a_waiting_worker_when_it_falls_due,
                 a_lease_that_ends_is_found_by_a_waiting_worker,
                 every_release_wakes_a_waiting_worker,
                 every_resumed_queue_wakes_a_waiting_worker,
@@ -255,8 +259,9 @@ macro_rules! each_promise {
                 what_lives_is_never_swept: MovableClock,
                 nothing_stays_for_ever: MovableClock,
                 a_sweep_comes_to_an_end: MovableClock,
-                the_mark_of_a_derived_id_is_swept: MovableClock,
+                the_mark_of_a_derived_id_is_swept: MovableClock Sweeping,
                 a_sweep_stops_where_it_is_told_to: Sweeping,
+                a_sweep_of_dead_letters_stops_where_it_is_told_to: MovableClock,
             }
             key_value {
                 a_value_is_read_in_another_process,

@@ -139,7 +139,7 @@ pub async fn a_derived_id_is_forgotten_after_seven_days(fixture: &dyn Fixture) {
     here.end_next(EndState::Succeeded).await;
     here.add(&cancelled).await;
     here.cancel(cancelled.id, CancelMode::Ask).await;
-    fixture.pass(DAY * 7).await;
+    fixture.outlast(DAY * 7).await;
     here.sweep().await;
     let again = here.publish(&[ended, cancelled]).await;
     assert_eq!(again, [Published::Stored; 2]);
@@ -169,7 +169,7 @@ pub async fn an_id_can_be_published_again_when_its_record_has_gone(fixture: &dyn
         ..report
     });
     here.settle_all(&[ending]).await;
-    fixture.pass(fixture.lease()).await;
+    fixture.outlast(fixture.lease()).await;
     here.sweep().await;
     here.add(&publication).await;
 }

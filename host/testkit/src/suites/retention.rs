@@ -54,7 +54,7 @@ pub async fn without_retention_the_end_stays_for_an_hour(fixture: &dyn Fixture) 
     fixture.pass(TOMBSTONE_RETENTION - fixture.lease()).await;
     here.sweep().await;
     assert!(here.record(fence.id).await.is_some());
-    fixture.pass(fixture.lease()).await;
+    fixture.outlast(fixture.lease()).await;
     here.sweep().await;
     assert_eq!(here.record(fence.id).await, None);
 }
@@ -71,7 +71,7 @@ pub async fn a_failed_record_lives_as_long_as_its_dead_letter(fixture: &dyn Fixt
     let record = here.record(id).await.expect("its dead letter is there");
     assert_eq!(record.attempts.len(), 1);
     assert_eq!(record.end, Some(end(EndState::Failed)));
-    fixture.pass(fixture.lease()).await;
+    fixture.outlast(fixture.lease()).await;
     here.sweep().await;
     assert_eq!((here.record(id).await, here.letter(id).await), (None, None));
 }
@@ -119,7 +119,7 @@ pub async fn a_record_goes_when_its_retention_is_over(fixture: &dyn Fixture) {
         .await;
     here.report(&ended(&long, EndState::Succeeded)).await;
     assert!(here.record(short.id).await.is_some());
-    fixture.pass(retention).await;
+    fixture.outlast(retention).await;
     here.sweep().await;
     assert_eq!(here.record(short.id).await, None);
     assert!(here.record(long.id).await.is_some());
@@ -144,7 +144,7 @@ pub async fn a_record_that_has_gone_is_gone_for_good(fixture: &dyn Fixture) {
     let retention = fixture.lease();
     here.report(&expiring(ended(&fence, EndState::Cancelled), retention))
         .await;
-    fixture.pass(retention).await;
+    fixture.outlast(retention).await;
     here.sweep().await;
     let anew = ended(&fence, EndState::Succeeded);
     assert_eq!(here.report(&anew).await, Reported::Written);
@@ -165,7 +165,7 @@ pub async fn what_never_ends_is_forgotten_in_the_end(fixture: &dyn Fixture) {
         ..opened
     };
     here.open(&later).await;
-    fixture.pass(LIVE_RECORD_RETENTION).await;
+    fixture.outlast(LIVE_RECORD_RETENTION).await;
     here.sweep().await;
     assert_eq!(here.record(running.id).await, None);
     assert_eq!(here.checkpoint(saved.id).await, None);
@@ -224,7 +224,7 @@ pub async fn the_mark_of_a_derived_id_is_swept(fixture: &dyn Fixture) {
     here.add(&derived()).await;
     here.settle_next(Settlement::Ack).await;
     assert_eq!(here.sweep_by(1).await, 0);
-    fixture.pass(DERIVED_ID_RETENTION).await;
+    fixture.outlast(DERIVED_ID_RETENTION).await;
     assert!(here.sweep_by(1).await > 0);
 }
 
@@ -235,10 +235,25 @@ pub async fn a_sweep_stops_where_it_is_told_to(fixture: &dyn Fixture) {
         let report = ended(&first_fence(), EndState::Succeeded);
         here.report(&expiring(report, fixture.lease())).await;
     }
-    fixture.pass(fixture.lease()).await;
+    fixture.outlast(fixture.lease()).await;
     let steps = here.sweep_by(5).await;
     assert!(
         (3..=30).contains(&steps),
         "{steps} steps of 5 for 30 records"
     );
+}
+
+/// R4, B10: what nobody has replayed goes in steps too.
+pub async fn a_sweep_of_dead_letters_stops_where_it_is_told_to(fixture: &dyn Fixture) {
+    let here = Process::here(fixture).await;
+    for _ in 0..30 {
+        here.bury(&publication()).await;
+    }
+    fixture.outlast(DEAD_LETTER_RETENTION).await;
+    let steps = here.sweep_by(5).await;
+    assert!(
+        (6..=60).contains(&steps),
+        "{steps} steps of 5 for 30 dead letters and their records"
+    );
+    assert_eq!(here.counts().await, [0; 4]);
 }

@@ -62,6 +62,24 @@ pub async fn a_delayed_envelope_wakes_a_waiting_worker_when_it_falls_due(fixture
     within(ROUNDS.1, rounds).await;
 }
 
+/// B6
+pub async fn a_retried_envelope_wakes_a_waiting_worker_when_it_falls_due(fixture: &dyn Fixture) {
+    let (here, there) = Process::two(fixture).await;
+    here.add(&publication()).await;
+    let mut delivery = here.claim_one().await;
+    let mut wakeups = there.work().await;
+    let rounds = async {
+        for attempts in 1..=ROUNDS.0 {
+            here.settle(&delivery, Settlement::Retry(fixture.lease()))
+                .await;
+            let waiting = there.next_delivery(&mut *wakeups);
+            (delivery, _) = join!(waiting, fixture.pass_for_who_waits(fixture.lease()));
+            assert_eq!(delivery.attempts, attempts);
+        }
+    };
+    within(ROUNDS.1, rounds).await;
+}
+
 /// B3
 pub async fn a_lease_that_ends_is_found_by_a_waiting_worker(fixture: &dyn Fixture) {
     let (here, there) = Process::two(fixture).await;
