@@ -22,7 +22,7 @@ pub struct Moved {
 impl Moved {
     pub fn start() -> Arc<Self> {
         let clock = ServerClock::default();
-        let server = Server::start_on(&clock, &["--save", "", "--appendonly", "yes"]);
+        let server = Server::start_on(&clock, &["--save", ""]);
         Arc::new(Self { server, clock })
     }
 
