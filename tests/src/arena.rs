@@ -7,7 +7,7 @@ use stem_core::lookup::Lookup;
 use stem_core::state::State;
 
 use crate::host::TestHost;
-use crate::store::StoreFile;
+use crate::store::TestStore;
 use crate::worker::Worker;
 
 /// Neighbours that are there before the guests that misbehave, and that come again and again while those run.
@@ -27,7 +27,7 @@ pub const TENANT: &str = "hostile";
 pub struct Arena {
     /// Its store, and the command.
     pub host: TestHost,
-    store: StoreFile,
+    store: TestStore,
     worker: Worker,
     task: &'static str,
     resident: u64,
@@ -43,7 +43,7 @@ impl Arena {
         let worker = host.worker(&["--concurrency", SLOTS]);
         let host = host.with_deployed(&["word-count"]);
         let mut arena = Self {
-            store: StoreFile::of(&host),
+            store: TestStore::of(&host),
             host,
             worker,
             task,

@@ -129,6 +129,13 @@ impl TestHost {
         path.display().to_string()
     }
 
+    /// What its commands find in their environment under this name.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        let mut variables = self.variables.iter();
+        let (_, value) = variables.find(|(known, _)| known == name)?;
+        Some(value)
+    }
+
     /// The command, not yet run: in the test's folder, with nothing of the tester's environment that it would read.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(binary());

@@ -88,6 +88,7 @@ impl Worker {
     /// Where it has ended by itself: then nothing was killed.
     pub fn kill(mut self) {
         let ended = self.child.try_wait().expect("a child can be asked");
+        self.heard.extend(self.lines.try_iter());
         assert!(
             ended.is_none(),
             "ended by itself: {ended:?}: {:#?}",

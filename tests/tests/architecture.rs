@@ -29,7 +29,7 @@ const MAY_DEPEND_ON: [(&str, &[&str]); 12] = [
     ),
     ("stem-guest-macros", &[]),
     ("stem-guest", &["stem-guest-macros"]),
-    ("stem-tests", &["stem-core", "stem-sqlite"]),
+    ("stem-tests", &["stem-core", "stem-redis", "stem-sqlite"]),
     ("xtask", &[]),
 ];
 

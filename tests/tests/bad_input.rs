@@ -9,7 +9,7 @@ use stem_core::broker::{Due, Publication, Published};
 use stem_core::ids::EnvelopeId;
 use stem_core::names::{QueueName, TaskName};
 use stem_tests::host::{Answer, TestHost};
-use stem_tests::store::StoreFile;
+use stem_tests::store::TestStore;
 
 /// A store with one envelope in it, closed.
 fn store() -> TestHost {
@@ -45,7 +45,7 @@ fn garbage(id: EnvelopeId) -> Publication {
 fn an_envelope_that_cannot_be_decoded_becomes_a_dead_letter_with_its_bytes() {
     let host = TestHost::new();
     let id = EnvelopeId::new();
-    let store = StoreFile::of(&host);
+    let store = TestStore::of(&host);
     let published = store.with(async |stores| stores.broker.publish(&[garbage(id)]).await);
     assert_eq!(published.expect("stored"), [Published::Stored]);
     let _worker = host.worker(&[]);

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use stem_core::ids::EnvelopeId;
 use stem_core::state::State;
 use stem_tests::host::{Answer, TestHost, guest, text};
-use stem_tests::store::StoreFile;
+use stem_tests::store::TestStore;
 use stem_tests::workspace;
 use wat::enqueueing;
 
@@ -82,7 +82,7 @@ fn each_row_of_a_file_is_run_by_itself_and_a_bad_one_is_one_dead_letter() {
     let host = with_fan_out();
     let _worker = host.worker(&[]);
     let ids = split(&host, 500);
-    let lookups = StoreFile::of(&host).look_up(&ids);
+    let lookups = TestStore::of(&host).look_up(&ids);
     let failed = lookups.iter().filter(|one| one.state == State::Failed);
     assert_eq!(failed.count(), 50);
     let bad = host.outcome(&ids[9]);

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::command::{self, answer, capture, cargo, has_cargo, program, root, target};
 use crate::languages;
+use crate::packages::Consent;
 
 const TARGET: &str = "wasm32-wasip2";
 
@@ -49,9 +50,8 @@ pub struct Arguments {
     /// Build those in other languages too: JavaScript, Python, C and Go
     #[arg(long)]
     all: bool,
-    /// Install packages of the system that building those needs
-    #[arg(long, requires = "all")]
-    yes: bool,
+    #[command(flatten)]
+    consent: Consent,
 }
 
 /// Builds the guests and shows them.
@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut files: Vec<PathBuf> = examples()?.iter().map(|example| built(example)).collect();
     if arguments.all {
-        languages::build(arguments.yes)?;
+        languages::build(arguments.consent)?;
         files.extend(languages::names().map(languages::built));
     }
     for file in files {

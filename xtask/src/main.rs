@@ -1,4 +1,4 @@
-//! Everything a developer of Stem types: `cargo xtask demo`, `test`, `check` and `guests`.
+//! Everything a developer of Stem types: `cargo xtask demo`, `test`, `check`, `guests`, `services` and `chaos`.
 #![forbid(unsafe_code)]
 #![expect(
     clippy::print_stdout,
@@ -6,12 +6,15 @@
     reason = "a command for people prints"
 )]
 
+mod chaos;
 mod check;
 mod command;
 mod demo;
 mod guests;
 mod languages;
+mod packages;
 mod report;
+mod services;
 mod suites;
 
 use std::process::ExitCode;
@@ -30,6 +33,10 @@ enum Xtask {
     Check,
     /// Builds the example tasks.
     Guests(guests::Arguments),
+    /// Starts the servers that tests run against, and installs what is missing.
+    Services(services::Wanted),
+    /// Kills workers and servers at length, and counts what became of every envelope.
+    Chaos(chaos::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -38,6 +45,8 @@ fn main() -> ExitCode {
         Xtask::Test(arguments) => suites::run(&arguments),
         Xtask::Check => check::run(),
         Xtask::Guests(arguments) => guests::run(&arguments),
+        Xtask::Services(arguments) => services::run(&arguments),
+        Xtask::Chaos(arguments) => chaos::run(&arguments),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
@@ -45,5 +54,17 @@ fn main() -> ExitCode {
             eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_command_can_be_typed() {
+        Xtask::command().debug_assert();
     }
 }

@@ -12,6 +12,9 @@ use crate::command::{Printed, capture, shown};
 /// A suite that takes longer belongs in several, or is to be shortened.
 const LONGEST_SUITE: Duration = Duration::from_secs(90);
 
+/// Begins a line of a suite that is repeated at the end: what it has counted.
+const COUNTED: &str = "counted: ";
+
 /// One thing to be run.
 pub struct Step {
     name: String,
@@ -32,6 +35,12 @@ impl Step {
     /// What it is called.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The same with more in its environment.
+    pub fn with<'a>(mut self, variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Self {
+        self.command.envs(variables);
+        self
     }
 
     /// A step that runs tests and says how many.
@@ -97,6 +106,11 @@ impl Report {
         println!("{}", row.line());
         let is_success = row.is_success;
         self.rows.push(row);
+        let counted = printed
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix(COUNTED));
+        self.notes.extend(counted.map(str::to_owned));
         if !is_success {
             println!("\n{}\n`{line}` failed\n", printed.text.trim_end());
         }

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::command::{self, answer, cargo, has_cargo};
 use crate::report::{Report, Step};
+use crate::services::{self, Services};
 use crate::{check, guests};
 
 /// How the suites are run.
@@ -19,14 +20,17 @@ pub struct Arguments {
     /// Measure which lines the suites reach; needs cargo-llvm-cov.
     #[arg(long)]
     coverage: bool,
+    #[command(flatten)]
+    services: services::Wanted,
     /// Run only the suites whose name holds this, and no checks.
     filter: Option<String>,
 }
 
 /// Runs the checks, builds the guests, and runs every suite.
 pub fn run(arguments: &Arguments) -> Result<()> {
+    services::install(&arguments.services)?;
     if arguments.coverage {
-        return measure_coverage();
+        return measure_coverage(&arguments.services);
     }
     let suites = meant(suites()?, arguments.filter.as_deref())?;
     let mut report = Report::new(!arguments.keep_going);
@@ -34,8 +38,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         check::steps(&mut report)?;
     }
     build(&mut report)?;
+    let services = Services::start(&arguments.services)?;
     for suite in suites {
-        report.run(suite)?;
+        report.run(suite.with(services.variables()))?;
     }
     report.conclude()
 }
@@ -98,14 +103,16 @@ fn suite_names() -> Result<BTreeSet<String>> {
         .collect())
 }
 
-fn measure_coverage() -> Result<()> {
+fn measure_coverage(wanted: &services::Wanted) -> Result<()> {
     ensure!(
         has_cargo("llvm-cov"),
         "measuring coverage: cargo-llvm-cov is not installed: `cargo install cargo-llvm-cov` and `rustup component add llvm-tools` bring it"
     );
     command::run(guests::build_command()?)?;
-    let arguments = ["llvm-cov", "--workspace", "--no-fail-fast", "--html"];
-    command::run(cargo(&arguments))?;
+    let services = Services::start(wanted)?;
+    let mut measure = cargo(&["llvm-cov", "--workspace", "--no-fail-fast", "--html"]);
+    measure.envs(services.variables());
+    command::run(measure)?;
     println!("the report is in target/llvm-cov/html/index.html");
     Ok(())
 }

@@ -51,7 +51,12 @@ impl Control for Store {
         let mut call = self.call(&scripts::BEAT);
         let body = self.named(BEAT, reply::encode(heartbeat))?;
         call.arg(heartbeat.worker.as_str()).arg(body);
-        self.run(BEAT, &call).await?;
+        let answer = self.run(BEAT, &call).await?;
+        let is_unknown = self.named(BEAT, reply::number(answer))? == 1;
+        let is_first = self.shared.beating().insert(heartbeat.worker.clone());
+        if is_unknown && !is_first {
+            tracing::warn!(server = %self.shared.options.url, "the server came back empty: what it held is gone");
+        }
         Ok(())
     }
 
@@ -59,6 +64,7 @@ impl Control for Store {
         let mut call = self.call(&scripts::LEAVE);
         call.arg(worker.as_str());
         self.run("leave", &call).await?;
+        self.shared.beating().remove(worker);
         Ok(())
     }
 

