@@ -21,6 +21,7 @@
 //! | `b:BUCKET`, `o:BUCKET`, `buckets` | a bucket: its values, their order, and how full it is | with its keys |
 //! | `deployments`, `newest`, `revision`, `module:DIGEST`, `pins` | what is deployed, and what envelopes are pinned to | until it is removed |
 //! | `commands`, `workers` | control: commands, heartbeats | a minute; an hour |
+//! | `written` | what was written last and waited for on replicas | a minute |
 //! | `queues`, `paused`, `seq` | names of queues that hold something, or are paused; the newest number | while they hold something |
 //!
 //! A claim takes entries out of their lanes and writes one lease for each envelope, and nothing else: the delivery that
@@ -33,6 +34,7 @@ mod broker;
 mod control;
 mod dead_letters;
 mod deployments;
+mod endpoint;
 mod entry;
 mod key_value;
 mod link;
@@ -45,6 +47,7 @@ mod reply;
 mod reserve;
 mod result_store;
 mod roster;
+mod route;
 mod scripts;
 mod server;
 mod settle;

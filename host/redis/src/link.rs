@@ -1,29 +1,35 @@
 //! A connection to the server that comes back by itself: every command has a timeout, and tries to connect are capped and
 //! jittered (B13).
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, Cmd, ErrorKind, IntoConnectionInfo,
-    ProtocolVersion, PushInfo, RedisError, ServerErrorKind, TlsCertificates, ToRedisArgs, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, RedisError, ServerErrorKind,
+    ToRedisArgs, Value,
 };
-use stem_core::store_error::StoreErrorKind;
+use stem_core::clock::in_millis;
 use tokio::sync::mpsc;
 
 use crate::options::Options;
 use crate::problem::{Problem, Stepped};
+use crate::route::{self, Route};
 use crate::scripts::Script;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+/// Writes, also where the server's memory is full.
+const MARK: &str = "#!lua flags=allow-oom
+return redis.call('SET', KEYS[1] .. 'written', '', 'PX', 60000)";
 
 /// One connection that many callers share.
 pub(crate) struct Link {
-    client: Client,
+    route: Arc<Route>,
     name: String,
     timeout: Duration,
+    /// How many replicas must have what a call writes (B1).
+    replicas: u32,
     /// Says what was tried where the server cannot be reached.
     advice: String,
     current: Mutex<Current>,
@@ -43,10 +49,13 @@ struct Current {
 struct Pause(Option<Duration>);
 
 impl Pause {
-    async fn wait(&self) {
-        if let Some(pause) = self.0 {
-            tokio::time::sleep(pause.mul_f64(0.5 + rand::random::<f64>() / 2.0)).await;
+    async fn wait(&self) -> Duration {
+        let pause = self.0.unwrap_or_default();
+        let pause = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        if !pause.is_zero() {
+            tokio::time::sleep(pause).await;
         }
+        pause
     }
 
     fn grow(&mut self) {
@@ -57,24 +66,21 @@ impl Pause {
 
 impl Link {
     /// A link that connects when it is first used; `purpose` is the last part of its name.
-    pub(crate) fn new(options: &Options, purpose: &str) -> Stepped<Self> {
-        Self::speaking(options, purpose, ProtocolVersion::RESP2)
-    }
-
-    /// A link that is told what is published on channels.
-    pub(crate) fn listening(options: &Options, purpose: &str) -> Stepped<Self> {
-        Self::speaking(options, purpose, ProtocolVersion::RESP3)
-    }
-
-    fn speaking(options: &Options, purpose: &str, protocol: ProtocolVersion) -> Stepped<Self> {
-        Ok(Self {
-            client: client(options, protocol)?,
+    pub(crate) fn new(route: &Arc<Route>, options: &Options, purpose: &str) -> Self {
+        Self {
+            route: Arc::clone(route),
             name: format!("{}-{purpose}", options.connection_name),
             timeout: options.timeout,
+            replicas: 0,
             advice: advice(options),
             current: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
-        })
+        }
+    }
+
+    /// The same, where a call counts once so many replicas have what it wrote.
+    pub(crate) fn confirmed_by(self, replicas: u32) -> Self {
+        Self { replicas, ..self }
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -91,10 +97,15 @@ impl Link {
         let (sender, messages) = mpsc::unbounded_channel();
         let config = self.config().set_push_sender(sender);
         let subscribing = async {
-            let mut connection = self.connect_with(&config).await?;
+            // Whoever looks for the right server must not tell this sender of wrong ones that were left.
+            let place = self.route.connect(&self.config()).await?.place;
+            let opening = self.route.open(&place, ProtocolVersion::RESP3, &config);
+            let mut connection = opening.await?;
+            self.introduce(&mut connection).await;
             connection.subscribe(channels).await?;
             Ok(Subscribed {
                 connection,
+                key: self.route.key().to_owned(),
                 messages,
             })
         };
@@ -104,32 +115,95 @@ impl Link {
 
     /// Runs a command.
     pub(crate) async fn run(&self, command: &Cmd) -> Stepped<Value> {
-        self.try_run(command)
-            .await
-            .map_err(|failure| failure.into_problem(self))
+        let answer = self.send(command, None).await;
+        let answer = answer.map_err(|failure| failure.into_problem(self))?;
+        Ok(answer.value)
     }
 
     /// Runs a script; loads it first where the server does not have it.
     pub(crate) async fn call(&self, call: &Call) -> Stepped<Value> {
-        match self.try_run(&call.command).await {
-            Err(Failure::Answered(error)) if is_missing(&error) => {}
-            answer => return answer.map_err(|failure| failure.into_problem(self)),
+        let answer = self.send(&call.command, Some(call.script)).await;
+        let answer = answer.map_err(|failure| failure.into_problem(self))?;
+        if self.replicas > 0 {
+            self.confirm(answer.connection, answer.number).await?;
         }
-        let mut load = redis::cmd("SCRIPT");
-        load.arg("LOAD").arg(&call.script.source);
-        self.run(&load).await?;
-        self.run(&call.command).await
+        Ok(answer.value)
     }
 
-    async fn try_run(&self, command: &Cmd) -> Result<Value, Failure> {
-        let (mut connection, number) = self.connection().await?;
-        let answer = command.query_async(&mut connection).await;
-        answer.map_err(|error| {
-            if is_lost(&error) {
-                self.give_up(number);
+    /// Waits until replicas have what was written on this connection up to now: on another one, the server might be one
+    /// that has never seen it.
+    async fn confirm(&self, mut connection: MultiplexedConnection, number: u64) -> Stepped<()> {
+        // Others wait behind this one, until their own time is over.
+        let patience = self.timeout / 2;
+        let mut confirming = redis::pipe();
+        // A call that found everything done has written nothing, and its connection may be new: then there would be
+        // nothing to wait for, though replicas may lack what it found.
+        let key = self.route.key();
+        confirming.cmd("EVAL").arg(MARK).arg(1).arg(key);
+        confirming
+            .cmd("WAIT")
+            .arg(self.replicas)
+            .arg(in_millis(patience));
+        let confirmed = confirming.query_async(&mut connection).await;
+        let (_, replicas): (Value, u32) = confirmed.map_err(|error| {
+            self.look_at(&error, number);
+            Problem::unconfirmed(&error.to_string())
+        })?;
+        if replicas < self.replicas {
+            let wanted = self.replicas;
+            let found = format!("{replicas} of {wanted} replicas had it within {patience:?}");
+            return Err(Problem::unconfirmed(&found));
+        }
+        Ok(())
+    }
+
+    /// Sends a command until it has run: what was refused before is sent again, for as long as a command may take.
+    async fn send(&self, command: &Cmd, script: Option<&Script>) -> Result<Answer, Failure> {
+        let (mut pause, mut waited) = (Pause::default(), Duration::ZERO);
+        loop {
+            let failure = match self.try_send(command).await {
+                Ok(answer) => return Ok(answer),
+                Err(failure) => failure,
+            };
+            match (remedy(failure.error()), script) {
+                (Remedy::Load, Some(script)) => {
+                    let mut load = redis::cmd("SCRIPT");
+                    load.arg("LOAD").arg(&script.source);
+                    self.try_send(&load).await?;
+                }
+                (Remedy::Again, _) => {}
+                (Remedy::None | Remedy::Load, _) => return Err(failure),
             }
-            Failure::Answered(error)
-        })
+            if waited >= self.timeout {
+                return Err(failure);
+            }
+            waited += pause.wait().await;
+            pause.grow();
+        }
+    }
+
+    async fn try_send(&self, command: &Cmd) -> Result<Answer, Failure> {
+        let (connection, number) = self.connection().await?;
+        let mut sending = connection.clone();
+        match command.query_async(&mut sending).await {
+            Ok(value) => Ok(Answer {
+                value,
+                connection,
+                number,
+            }),
+            Err(error) => {
+                self.look_at(&error, number);
+                Err(Failure::Answered(error))
+            }
+        }
+    }
+
+    /// Gives a connection up where its error says that it is of no more use.
+    fn look_at(&self, error: &RedisError, number: u64) {
+        if is_lost(error) {
+            self.route.learn_from(error);
+            self.give_up(number);
+        }
     }
 
     async fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
@@ -142,10 +216,11 @@ impl Link {
             return Ok(current);
         }
         pause.wait().await;
-        match self.connect().await {
-            Ok(connection) => {
+        match self.route.connect(&self.config()).await {
+            Ok(mut reached) => {
+                self.introduce(&mut reached.connection).await;
                 *pause = Pause::default();
-                Ok(self.put(connection))
+                Ok(self.put(reached.connection))
             }
             Err(error) => {
                 pause.grow();
@@ -154,29 +229,17 @@ impl Link {
         }
     }
 
-    async fn connect(&self) -> Result<MultiplexedConnection, RedisError> {
-        self.connect_with(&self.config()).await
-    }
-
     fn config(&self) -> AsyncConnectionConfig {
         AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.timeout))
             .set_response_timeout(Some(self.timeout))
     }
 
-    async fn connect_with(
-        &self,
-        config: &AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, RedisError> {
-        let connecting = self
-            .client
-            .get_multiplexed_async_connection_with_config(config);
-        let mut connection = connecting.await?;
+    /// Gives a connection its name: a user that may not name its connections works without.
+    async fn introduce(&self, connection: &mut MultiplexedConnection) {
         let mut name = redis::cmd("CLIENT");
         name.arg("SETNAME").arg(&self.name);
-        // A user that may not name its connections works without.
-        let _: Result<Value, RedisError> = name.query_async(&mut connection).await;
-        Ok(connection)
+        let _: Result<Value, RedisError> = name.query_async(connection).await;
     }
 
     fn current(&self) -> Option<(MultiplexedConnection, u64)> {
@@ -203,17 +266,28 @@ impl Link {
     }
 }
 
+/// What a command gave, and where.
+struct Answer {
+    value: Value,
+    connection: MultiplexedConnection,
+    number: u64,
+}
+
 /// A connection that hears what is published.
 pub(crate) struct Subscribed {
     connection: MultiplexedConnection,
+    key: String,
     pub(crate) messages: mpsc::UnboundedReceiver<PushInfo>,
 }
 
 impl Subscribed {
-    /// Whether the server still answers: a connection may be half-open, and nobody says so.
+    /// Whether the server still answers, and still has the namespace: a connection may be half-open, or lead to a node
+    /// that hears nothing any more, and nobody says so.
     pub(crate) async fn is_alive(&mut self) -> bool {
-        let answer = redis::cmd("PING").exec_async(&mut self.connection).await;
-        answer.is_ok()
+        match route::probe(&self.key, &mut self.connection).await {
+            Ok(()) => true,
+            Err(error) => !is_lost(&error),
+        }
     }
 }
 
@@ -224,6 +298,11 @@ enum Failure {
 }
 
 impl Failure {
+    fn error(&self) -> &RedisError {
+        let (Self::Unconnected(error) | Self::Answered(error)) = self;
+        error
+    }
+
     fn into_problem(self, link: &Link) -> Problem {
         match self {
             Self::Answered(error) => error.into(),
@@ -232,18 +311,52 @@ impl Failure {
     }
 }
 
-/// Whether a connection is of no more use: it broke, did not answer in time, or leads to a server that writes no more.
+/// What helps after an error.
+enum Remedy {
+    /// The server has to be told the script.
+    Load,
+    /// The command was refused before it ran, by a server that is not ready for it, or is not the right one any more.
+    Again,
+    /// It may have run, or never will.
+    None,
+}
+
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "the list is open, and what is not on it may have run"
+)]
+fn remedy(error: &RedisError) -> Remedy {
+    let ErrorKind::Server(kind) = error.kind() else {
+        return Remedy::None;
+    };
+    match kind {
+        ServerErrorKind::NoScript => Remedy::Load,
+        // `ASK` is not followed: the other node has only a part of the namespace (`scripts/prelude.lua`).
+        ServerErrorKind::Ask
+        | ServerErrorKind::Moved
+        | ServerErrorKind::TryAgain
+        | ServerErrorKind::ClusterDown
+        | ServerErrorKind::BusyLoading
+        | ServerErrorKind::MasterDown
+        | ServerErrorKind::ReadOnly => Remedy::Again,
+        _ => Remedy::None,
+    }
+}
+
+/// Whether a connection is of no more use: it broke, did not answer in time, or leads to a server that has not, or not any
+/// more, what we want.
 fn is_lost(error: &RedisError) -> bool {
+    let is_elsewhere = [
+        ServerErrorKind::ReadOnly,
+        ServerErrorKind::Moved,
+        ServerErrorKind::ClusterDown,
+    ];
     error.kind() == ErrorKind::Io
-        || error.kind() == ErrorKind::Server(ServerErrorKind::ReadOnly)
+        || is_elsewhere.map(ErrorKind::Server).contains(&error.kind())
         || error.is_unrecoverable_error()
 }
 
-fn is_missing(error: &RedisError) -> bool {
-    error.kind() == ErrorKind::Server(ServerErrorKind::NoScript)
-}
-
-/// A script and its arguments; its one key is the namespace's prefix.
+/// A script and its arguments; the one key that it names is the namespace's prefix, which nobody writes.
 pub(crate) struct Call {
     script: &'static Script,
     command: Cmd,
@@ -256,48 +369,15 @@ impl Call {
         Self { script, command }
     }
 
+    /// Whether its answer promises that something is kept.
+    pub(crate) fn promises(&self) -> bool {
+        self.script.promises
+    }
+
     pub(crate) fn arg(&mut self, argument: impl ToRedisArgs) -> &mut Self {
         self.command.arg(argument);
         self
     }
-}
-
-fn client(options: &Options, protocol: ProtocolVersion) -> Stepped<Client> {
-    let (is_secure, tls) = (options.url.is_secure(), &options.tls);
-    let plain = options.url.0.trim_end_matches("#insecure");
-    let url = match is_secure && tls.allows_insecure {
-        true => format!("{plain}#insecure"),
-        false => options.url.0.clone(),
-    };
-    let information = url.as_str().into_connection_info();
-    let information = information.map_err(|_| unusable(options, "the URL cannot be read"))?;
-    let settings = information.redis_settings().clone().set_protocol(protocol);
-    let information = information.set_redis_settings(settings);
-    if !is_secure {
-        return Ok(Client::open(information)?);
-    }
-    let certificates = TlsCertificates {
-        client_tls: tls
-            .client
-            .clone()
-            .map(|(client_cert, client_key)| ClientTlsConfig {
-                client_cert,
-                client_key,
-            }),
-        root_cert: tls.ca_certificate.clone(),
-    };
-    let client = Client::build_with_tls(information, certificates);
-    client.map_err(|error| unusable(options, &error.to_string()))
-}
-
-fn unusable(options: &Options, why: &str) -> Problem {
-    let (url, tls) = (&options.url, &options.tls);
-    Problem::new(
-        StoreErrorKind::NotPermitted,
-        format!(
-            "{why}: write redis://[USER[:PASSWORD]@]HOST[:PORT][/DATABASE], or rediss:// for TLS ({url}, {tls})"
-        ),
-    )
 }
 
 /// What to look at where no connection can be made.

@@ -10,7 +10,9 @@ use stem_core::names::Namespace;
 /// What a store is opened with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// `redis://` or `rediss://`, with user, password, host, port and database number as they are needed.
+    /// `redis://` or `rediss://`, with user, password, hosts, ports and database number as they are needed; several hosts
+    /// are nodes of one cluster. Behind `redis-sentinel://` or `rediss-sentinel://` they are sentinels, and the path is
+    /// their master's name: `redis-sentinel://HOST:PORT,HOST:PORT/MASTER[/DATABASE]`.
     pub url: Endpoint,
     /// Several may share one server and never see each other (B14).
     pub namespace: Namespace,
@@ -24,6 +26,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Whether a server that evicts keys is used all the same: it loses envelopes.
     pub allows_eviction: bool,
+    /// How many replicas must have what is written before it counts: 0 waits for none (B1).
+    pub wait_replicas: u32,
 }
 
 impl Options {
@@ -37,6 +41,7 @@ impl Options {
             connection_name: "stem".to_owned(),
             timeout: Duration::from_secs(5),
             allows_eviction: false,
+            wait_replicas: 0,
         }
     }
 }
@@ -48,7 +53,7 @@ pub struct Endpoint(pub String);
 impl Endpoint {
     /// Whether it asks for TLS.
     pub(crate) fn is_secure(&self) -> bool {
-        self.0.starts_with("rediss://")
+        self.0.starts_with("rediss")
     }
 }
 
@@ -115,6 +120,10 @@ mod tests {
             ("redis://127.0.0.1:6379/3", "redis://127.0.0.1:6379/3"),
             ("redis://:secret@host:1", "redis://host:1"),
             ("rediss://me:s@cret@host/#insecure", "rediss://host/"),
+            (
+                "redis-sentinel://me:secret@one:1,two:2/main/0",
+                "redis-sentinel://one:1,two:2/main/0",
+            ),
         ] {
             assert_eq!(format!("{:?}", Endpoint(url.to_owned())), shown);
         }

@@ -35,6 +35,15 @@ impl Problem {
         )
     }
 
+    /// What was written may be on one server alone.
+    pub(crate) fn unconfirmed(why: &str) -> Self {
+        let message = format!(
+            "it was written, and may be lost if the server dies now ({why}): do the same again, which changes nothing \
+             that was kept"
+        );
+        Self::new(StoreErrorKind::Unavailable, message)
+    }
+
     /// Others changed the same thing again and again.
     pub(crate) fn contended() -> Self {
         Self::new(
@@ -92,12 +101,17 @@ fn sort(error: &RedisError) -> (StoreErrorKind, &'static str) {
         Some("NOAUTH" | "WRONGPASS" | "NOPERM") => return (StoreErrorKind::NotPermitted, ALLOW),
         _ => {}
     }
+    let says = error.detail().unwrap_or_default();
+    if says.contains("not allowed in cluster mode") {
+        return (StoreErrorKind::NotPermitted, ONE_DATABASE);
+    }
     match error.kind() {
         ErrorKind::AuthenticationFailed => (StoreErrorKind::NotPermitted, ALLOW),
         ErrorKind::InvalidClientConfig => (StoreErrorKind::NotPermitted, ""),
         // An answer that cannot be read was cut in the middle.
         ErrorKind::Io
         | ErrorKind::Parse
+        | ErrorKind::MasterNameNotFoundBySentinel
         | ErrorKind::Server(
             ServerErrorKind::BusyLoading
             | ServerErrorKind::MasterDown
@@ -113,3 +127,5 @@ fn sort(error: &RedisError) -> (StoreErrorKind, &'static str) {
 
 const ALLOW: &str =
     ": check the user and the password in the URL, and what the server allows that user";
+const ONE_DATABASE: &str =
+    ": a cluster has one database, so leave its number out of the URL, and use namespaces instead";

@@ -11,6 +11,8 @@ use sha1::{Digest as _, Sha1};
 pub(crate) struct Script {
     pub(crate) source: String,
     pub(crate) hash: String,
+    /// Whether its answer says that something is kept, so that replicas must have it where they are waited for (B1).
+    pub(crate) promises: bool,
 }
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
@@ -30,44 +32,56 @@ impl Script {
     fn of(first_line: &str, parts: &[&str]) -> Self {
         let source = [&[first_line, PRELUDE], parts].concat().join("\n");
         let hash = HEXLOWER.encode(&Sha1::digest(&source));
-        Self { source, hash }
+        Self {
+            source,
+            hash,
+            promises: false,
+        }
+    }
+
+    fn promising(self) -> Self {
+        Self {
+            promises: true,
+            ..self
+        }
     }
 }
 
 macro_rules! scripts {
-    ($($name:ident $made:ident [$($part:expr),*],)*) => {$(
-        pub(crate) static $name: LazyLock<Script> = LazyLock::new(|| Script::$made(&[$($part),*]));
+    ($($name:ident $made:ident $($promising:ident)? [$($part:expr),*],)*) => {$(
+        pub(crate) static $name: LazyLock<Script> =
+            LazyLock::new(|| Script::$made(&[$($part),*])$(.$promising())?);
     )*};
 }
 
 scripts! {
-    PUBLISH filling [include_str!("scripts/publish.lua")],
+    PUBLISH filling promising [include_str!("scripts/publish.lua")],
     CLAIM draining [include_str!("scripts/claim.lua")],
     RENEW draining [include_str!("scripts/renew.lua")],
-    SETTLE draining [include_str!("scripts/settle.lua")],
+    SETTLE draining promising [include_str!("scripts/settle.lua")],
     ALARM draining [include_str!("scripts/alarm.lua")],
-    REPORT draining [include_str!("scripts/report.lua")],
-    NOTE filling [include_str!("scripts/note.lua")],
-    OPEN draining [include_str!("scripts/open.lua")],
+    REPORT draining promising [include_str!("scripts/report.lua")],
+    NOTE filling promising [include_str!("scripts/note.lua")],
+    OPEN draining promising [include_str!("scripts/open.lua")],
     RECORDS draining [include_str!("scripts/records.lua")],
     FIND draining [include_str!("scripts/find.lua")],
-    CANCEL draining [include_str!("scripts/cancel.lua")],
+    CANCEL draining promising [include_str!("scripts/cancel.lua")],
     WAITING draining [include_str!("scripts/waiting.lua")],
     COUNT_WAITING draining [include_str!("scripts/count_waiting.lua")],
     QUEUES draining [include_str!("scripts/queues.lua")],
-    PAUSE draining [include_str!("scripts/pause.lua")],
-    REPLAY draining [include_str!("scripts/replay.lua")],
-    REMOVE draining [include_str!("scripts/remove.lua")],
+    PAUSE draining promising [include_str!("scripts/pause.lua")],
+    REPLAY draining promising [include_str!("scripts/replay.lua")],
+    REMOVE draining promising [include_str!("scripts/remove.lua")],
     LETTERS draining [include_str!("scripts/letters.lua")],
     SHOW draining [include_str!("scripts/show.lua")],
-    BUCKET_PUT filling [BUCKET, include_str!("scripts/bucket_change.lua")],
-    BUCKET_REMOVE draining [BUCKET, include_str!("scripts/bucket_change.lua")],
-    BUCKET_INCREMENT filling [BUCKET, include_str!("scripts/bucket_increment.lua")],
+    BUCKET_PUT filling promising [BUCKET, include_str!("scripts/bucket_change.lua")],
+    BUCKET_REMOVE draining promising [BUCKET, include_str!("scripts/bucket_change.lua")],
+    BUCKET_INCREMENT filling promising [BUCKET, include_str!("scripts/bucket_increment.lua")],
     BUCKET_GET draining [include_str!("scripts/bucket_get.lua")],
     BUCKET_VERSIONS draining [include_str!("scripts/bucket_versions.lua")],
-    BUCKET_CLEAR draining [BUCKET, include_str!("scripts/bucket_clear.lua")],
+    BUCKET_CLEAR draining promising [BUCKET, include_str!("scripts/bucket_clear.lua")],
     DEPLOYMENTS draining [include_str!("scripts/deployments.lua")],
-    DEPLOY filling [include_str!("scripts/deploy.lua")],
+    DEPLOY filling promising [include_str!("scripts/deploy.lua")],
     BROADCAST draining [include_str!("scripts/broadcast.lua")],
     HEAR draining [include_str!("scripts/hear.lua")],
     BEAT draining [include_str!("scripts/beat.lua")],

@@ -115,7 +115,8 @@ impl Settings {
 
 /// Refuses a server that cannot keep envelopes, and says where one may lose them.
 pub(crate) async fn check(link: &Link, options: &Options) -> Stepped<()> {
-    let report = Report::of(link, &["server", "memory", "persistence"]).await?;
+    let sections = ["server", "memory", "persistence", "replication"];
+    let report = Report::of(link, &sections).await?;
     let settings = Settings::of(link).await?;
     let (version, server) = (report.text("redis_version"), options.url.to_string());
     let major = version
@@ -131,6 +132,10 @@ pub(crate) async fn check(link: &Link, options: &Options) -> Stepped<()> {
     }
     if !report.is_persistent(&settings) {
         tracing::warn!(%server, "nothing outlives this server: set `appendonly yes`");
+    }
+    let (replicas, wanted) = (report.replicas(), u64::from(options.wait_replicas));
+    if replicas < wanted {
+        tracing::warn!(%server, replicas, wanted, "nothing counts as kept until it has more replicas");
     }
     Ok(())
 }

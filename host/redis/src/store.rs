@@ -13,6 +13,7 @@ use crate::link::{Call, Link};
 use crate::options::Options;
 use crate::problem::Stepped;
 use crate::reserve::Reserve;
+use crate::route::Route;
 use crate::scripts::Script;
 use crate::server;
 
@@ -27,6 +28,9 @@ pub(crate) struct Shared {
     quick: Link,
     /// For what may be large or long: lists, modules, values.
     bulk: Link,
+    /// For what replicas must have before it counts, where they are waited for: who waits for them holds up nobody else.
+    kept: Option<Link>,
+    route: Arc<Route>,
     pub(crate) bell: Arc<Bell>,
     pub(crate) reserve: Reserve,
     pub(crate) prefix: String,
@@ -74,8 +78,10 @@ impl Store {
         operation: &'static str,
         call: &Call,
     ) -> Result<Value, StoreError> {
-        let answer = self.shared.bulk.call(call).await;
-        answer.map_err(|problem| self.shared.error(operation, problem))
+        let answer = self.shared.link_for(call, &self.shared.bulk).call(call);
+        answer
+            .await
+            .map_err(|problem| self.shared.error(operation, problem))
     }
 
     /// Runs a command whose answer may be large or take long.
@@ -100,17 +106,22 @@ impl Store {
 
 impl Shared {
     async fn open(options: Options) -> Stepped<Self> {
-        let quick = Link::new(&options, "quick")?;
-        server::check(&quick, &options).await?;
         let prefix = format!("{{{}}}:", options.namespace);
-        let listener = Link::listening(&options, "listen")?;
+        let route = Arc::new(Route::new(&options, &prefix)?);
+        let link = |purpose| Link::new(&route, &options, purpose);
+        let quick = link("quick");
+        server::check(&quick, &options).await?;
+        let replicas = options.wait_replicas;
+        let kept = (replicas > 0).then(|| link("kept").confirmed_by(replicas));
         Ok(Self {
-            bulk: Link::new(&options, "bulk")?,
-            bell: Bell::start(listener, &prefix).await?,
+            bulk: link("bulk"),
+            bell: Bell::start(link("listen"), &prefix).await?,
+            kept,
             reserve: Reserve::new(Arc::clone(&options.clock)),
             beating: Mutex::default(),
             subject: options.url.to_string(),
             quick,
+            route,
             prefix,
             options,
         })
@@ -124,6 +135,18 @@ impl Shared {
         self.beating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    pub(crate) fn route(&self) -> &Route {
+        &self.route
+    }
+
+    /// The link on which this is called: another than usual where replicas must have what it writes.
+    fn link_for<'a>(&'a self, call: &Call, usual: &'a Link) -> &'a Link {
+        self.kept
+            .as_ref()
+            .filter(|_| call.promises())
+            .unwrap_or(usual)
+    }
+
     pub(crate) fn call(&self, script: &'static Script) -> Call {
         Call::new(script, &self.prefix)
     }
@@ -133,8 +156,10 @@ impl Shared {
         operation: &'static str,
         call: &Call,
     ) -> Result<Value, StoreError> {
-        let answer = self.quick.call(call).await;
-        answer.map_err(|problem| self.error(operation, problem))
+        let answer = self.link_for(call, &self.quick).call(call);
+        answer
+            .await
+            .map_err(|problem| self.error(operation, problem))
     }
 
     /// Refuses to publish where the reserve is reached (B9).

@@ -12,6 +12,7 @@ use crate::scripts;
 use crate::server::{Report, Settings};
 use crate::store::Store;
 
+const ASKED: [&str; 4] = ["server", "memory", "persistence", "replication"];
 const DESCRIBE: &str = "describe the store";
 
 #[async_trait]
@@ -49,17 +50,23 @@ impl Upkeep for Store {
 impl Store {
     async fn facts(&self) -> Stepped<Vec<(&'static str, Fact)>> {
         let link = self.shared.link();
-        let sections = ["server", "memory", "persistence", "replication"];
-        let report = Report::of(link, &sections).await?;
+        let report = Report::of(link, &ASKED).await?;
         let settings = Settings::of(link).await?;
+        let route = self.shared.route();
         let options = &self.shared.options;
         let mut facts = vec![
             ("store", "redis".into()),
             ("server", Fact::Text(options.url.to_string())),
             ("namespace", options.namespace.as_str().into()),
+            ("node", Fact::Text(route.serving().unwrap_or_default())),
+            ("nodes of the cluster", Fact::Count(route.node_count())),
             ("redis version", report.text("redis_version").into()),
             ("durability", Fact::Text(report.durability(&settings))),
             ("replicas", Fact::Count(report.replicas())),
+            (
+                "replicas waited for",
+                Fact::Count(options.wait_replicas.into()),
+            ),
             ("eviction policy", report.text("maxmemory_policy").into()),
             ("memory in use", Fact::Size(report.used())),
         ];

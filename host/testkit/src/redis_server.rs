@@ -13,6 +13,9 @@ use tempfile::TempDir;
 
 use crate::server_clock::ServerClock;
 
+/// The configuration of a sentinel, in its folder.
+const SENTINEL: &str = "sentinel.conf";
+
 /// The server of this test process.
 static SHARED: LazyLock<Mutex<Option<Server>>> = LazyLock::new(|| Mutex::new(None));
 
@@ -49,16 +52,15 @@ struct Running {
 impl Server {
     /// Starts one with these settings.
     pub fn start(settings: &[&str]) -> Self {
-        Self::start_in(settings, Vec::new())
+        Self::start_in(empty_folder(), settings, Vec::new())
     }
 
     /// Starts one whose time is this clock's, and not the machine's.
     pub fn start_on(clock: &ServerClock, settings: &[&str]) -> Self {
-        Self::start_in(settings, clock.environment().into())
+        Self::start_in(empty_folder(), settings, clock.environment().into())
     }
 
-    fn start_in(settings: &[&str], environment: Vec<OsString>) -> Self {
-        let folder = TempDir::new().expect("a folder for the server");
+    fn start_in(folder: TempDir, settings: &[&str], environment: Vec<OsString>) -> Self {
         let settings: Vec<String> = settings.iter().map(ToString::to_string).collect();
         let port = free_port();
         let server = Self {
@@ -70,6 +72,13 @@ impl Server {
         };
         server.wait();
         server
+    }
+
+    /// Starts a sentinel with this configuration.
+    pub fn sentinel(configuration: &str) -> Self {
+        let folder = empty_folder();
+        std::fs::write(folder.path().join(SENTINEL), configuration).expect("it is written");
+        Self::start_in(folder, &[], Vec::new())
     }
 
     /// Kills the server as a crash would, and starts it again with what it has on disk.
@@ -87,7 +96,7 @@ impl Server {
 
     /// Kills it, and starts it again with nothing on disk.
     pub fn restart_empty(&mut self) {
-        self.folder = TempDir::new().expect("a folder for the server");
+        self.folder = empty_folder();
         self.restart();
     }
 
@@ -125,6 +134,10 @@ impl Server {
     }
 }
 
+fn empty_folder() -> TempDir {
+    TempDir::new().expect("a folder for the server")
+}
+
 /// Whether a server listens there and, without TLS, has read what it keeps.
 fn is_up(port: u16, is_secure: bool) -> bool {
     let Ok(mut stream) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) else {
@@ -144,10 +157,15 @@ impl Running {
         const GUARDED: &str =
             "env \"$@\" >/dev/null 2>&1 </dev/null & echo $!; cat; kill -9 $!; wait";
         let mut command = Command::new("sh");
+        command.args(["-c", GUARDED, "sh"]).args(environment);
+        command.arg("redis-server");
+        // A sentinel writes what it learns into its configuration.
+        let configuration = folder.path().join(SENTINEL);
+        if configuration.exists() {
+            command.arg(configuration).arg("--sentinel");
+        }
         command
-            .args(["-c", GUARDED, "sh"])
-            .args(environment)
-            .args(["redis-server", port_setting(settings), &port.to_string()])
+            .args([port_setting(settings), &port.to_string()])
             .args(["--bind", "127.0.0.1", "--dir"])
             .arg(folder.path())
             .args(settings)
@@ -166,8 +184,8 @@ impl Running {
         }
     }
 
-    fn signal(&self, signal: &str) {
-        let sent = Command::new("kill").args([signal, &self.process]).status();
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([name, &self.process]).status();
         assert!(sent.expect("`kill` runs").success());
     }
 
@@ -196,7 +214,7 @@ fn port_setting(settings: &[String]) -> &'static str {
 
 /// A port that no test of this process has had, and that is not among those which the system gives to connections: so
 /// nobody takes it while its server is restarted.
-fn free_port() -> u16 {
+pub fn free_port() -> u16 {
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
     let mut given = GIVEN.lock().expect("no test panics here");
     let first = 20_000 + u16::try_from(std::process::id() % 11_000).expect("a small number");

@@ -1,5 +1,7 @@
 -- What all scripts share: the names of keys, the head of an envelope, lanes, leases and fences.
 -- KEYS[1] is the namespace's prefix with its hash tag: every other key begins with it, so all lie in one slot.
+-- Nobody ever writes a key of that very name: a node of a cluster that is giving the slot away runs no script whose key it
+-- lacks, and one that is taking it over runs none for us. So none runs where only a part of the namespace lies.
 
 local P = KEYS[1]
 local CHUNK = 1000

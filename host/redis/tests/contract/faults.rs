@@ -57,7 +57,7 @@ async fn a_server_that_is_killed_under_load_loses_nothing_that_it_acknowledged()
 }
 
 /// Claims one, as a worker does that waits in between and tries again what fails.
-async fn claim_in_the_end(process: &Process, wakeups: &mut dyn Wakeups) {
+pub async fn claim_in_the_end(process: &Process, wakeups: &mut dyn Wakeups) {
     let claimed = async {
         while process.try_claim(1).await.unwrap_or_default().is_empty() {
             let _ = wakeups.next().await;

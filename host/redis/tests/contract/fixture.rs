@@ -1,5 +1,5 @@
 //! The Redis store as the contract suites see it: a namespace of its own for every test, on a server that this process
-//! starts, or on the one that `STEM_TEST_REDIS_URL` names.
+//! starts, or on the one that `STEM_TEST_REDIS_URL` names, or on a cluster.
 
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use stem_redis::{Options, Store};
 use stem_testkit::builders::fresh_namespace;
 use stem_testkit::fixture::{Ability, Fixture};
 
+use crate::cluster::{self, Cluster};
 use crate::server;
 
 /// No test really waits for longer.
@@ -29,6 +30,17 @@ impl OnServer {
             url: server::shared_url(),
             ours: fresh_namespace(),
             theirs: fresh_namespace(),
+        }
+    }
+
+    /// Two namespaces on different nodes of the cluster, and the URL of the third.
+    pub fn clustered() -> Self {
+        let (cluster, node) = (Cluster::shared(), cluster::next_node());
+        let [ours, theirs] = [cluster.options(node), cluster.options((node + 1) % 3)];
+        Self {
+            url: theirs.url.0,
+            ours: ours.namespace,
+            theirs: theirs.namespace,
         }
     }
 

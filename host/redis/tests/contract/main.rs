@@ -1,5 +1,7 @@
 //! The Redis store keeps every promise of the contract, on a real server.
 
+mod cluster;
+mod clustered;
 mod cuts;
 mod faults;
 mod fixture;
@@ -12,8 +14,11 @@ mod mixed;
 mod moved;
 mod networks;
 mod pauses;
+mod replicas;
+mod sentinels;
 mod server;
 mod settings;
+mod slots;
 mod tls;
 
 use fixture::OnServer;

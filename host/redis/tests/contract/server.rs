@@ -20,6 +20,8 @@ pub const DURABLE: [&str; 6] = [
     "--appendfsync",
     "always",
 ];
+/// How long servers may take to find each other.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How long a process may take to find a server that has come back.
 pub const BACK: Duration = Duration::from_secs(30);
 
@@ -29,7 +31,29 @@ pub trait Usable {
     fn options(&self) -> Options;
 
     /// Asks the server something, as a person at its command line would.
-    fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T;
+    fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+        self.try_ask(command).expect("the server answers")
+    }
+
+    /// The same of a server that may refuse.
+    fn try_ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T>;
+
+    /// Asks until the answer has all of this.
+    fn ask_until(&self, command: &[&str], wanted: &[&str]) {
+        let clock = SystemClock::shared();
+        let begun = clock.monotonic();
+        loop {
+            let asked = self.try_ask(command);
+            let answer = asked.unwrap_or_else(|error| error.to_string());
+            if wanted.iter().all(|wanted| answer.contains(wanted)) {
+                return;
+            }
+            let waited = clock.monotonic() - begun;
+            assert!(waited < PATIENCE, "{command:?} says:\n{answer}");
+            // Nobody says when it will be so, and asking at once again would keep servers from getting there.
+            std::thread::park_timeout(Duration::from_millis(10));
+        }
+    }
 
     /// Puts back what `DUMP` gave of a key.
     fn restore(&self, key: &str, dump: &[u8]);
@@ -50,12 +74,11 @@ impl Usable for Server {
         Options::new(self.url(), fresh_namespace(), SystemClock::shared())
     }
 
-    fn ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> T {
+    fn try_ask<T: redis::FromRedisValue>(&self, command: &[&str]) -> redis::RedisResult<T> {
         let client = redis::Client::open(self.url()).expect("a good URL");
-        let mut connection = client.get_connection().expect("the server runs");
         let mut asked = redis::cmd(command[0]);
         asked.arg(&command[1..]);
-        asked.query(&mut connection).expect("the server answers")
+        asked.query(&mut client.get_connection()?)
     }
 
     fn restore(&self, key: &str, dump: &[u8]) {

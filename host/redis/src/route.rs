@@ -1,0 +1,354 @@
+//! Which server has a namespace: the one that the URL names, the node of a cluster that serves its slot, or the master
+//! that sentinels name.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use redis::aio::MultiplexedConnection;
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion,
+    RedisConnectionInfo, RedisError, ServerErrorKind, Value,
+};
+
+use crate::endpoint;
+use crate::options::Options;
+use crate::problem::Stepped;
+use crate::reply;
+
+/// How often nodes may send a caller to each other.
+const HOPS: usize = 5;
+
+/// Finds the server of a namespace, for all connections of a store.
+pub(crate) struct Route {
+    /// User, password, database and TLS, as every connection has them.
+    model: ConnectionInfo,
+    /// What sentinels call the master: without it, the URL's hosts are asked themselves.
+    master: Option<String>,
+    /// A key of the namespace: who serves it serves all of it.
+    key: String,
+    known: Mutex<Known>,
+}
+
+/// What is known of the servers.
+struct Known {
+    /// The URL's hosts, the one that helped last first.
+    named: Vec<ConnectionAddr>,
+    /// The nodes of the cluster, where it is one.
+    nodes: Vec<ConnectionAddr>,
+    /// Who had the namespace last.
+    serving: Option<ConnectionAddr>,
+}
+
+/// A server that was reached.
+pub(crate) struct Reached {
+    pub(crate) connection: MultiplexedConnection,
+    pub(crate) place: ConnectionAddr,
+}
+
+impl Route {
+    pub(crate) fn new(options: &Options, key: &str) -> Stepped<Self> {
+        let target = endpoint::read(options)?;
+        Ok(Self {
+            model: target.model,
+            master: target.master,
+            key: key.to_owned(),
+            known: Mutex::new(Known {
+                named: target.places,
+                nodes: Vec::new(),
+                serving: None,
+            }),
+        })
+    }
+
+    /// A key of the namespace.
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
+    /// Who has the namespace, as far as it is known.
+    pub(crate) fn serving(&self) -> Option<String> {
+        self.known().serving.as_ref().map(ToString::to_string)
+    }
+
+    /// How many nodes the cluster has; none where it is no cluster.
+    pub(crate) fn node_count(&self) -> u64 {
+        self.known().nodes.len() as u64
+    }
+
+    /// Takes from a refusal where the namespace is now.
+    pub(crate) fn learn_from(&self, refusal: &RedisError) {
+        let mut known = self.known();
+        let asked = known.serving.clone();
+        if let Some(next) = asked.and_then(|asked| self.redirected(refusal, &asked)) {
+            known.serving = Some(next);
+        }
+    }
+
+    /// Connects to the server that has the namespace now.
+    pub(crate) async fn connect(
+        &self,
+        config: &AsyncConnectionConfig,
+    ) -> Result<Reached, RedisError> {
+        let reached = match &self.master {
+            Some(master) => self.find_master(master, config).await?,
+            None => self.find_node(config).await?,
+        };
+        self.known().serving = Some(reached.place.clone());
+        Ok(reached)
+    }
+
+    /// Connects to this server, whatever it has.
+    pub(crate) async fn open(
+        &self,
+        place: &ConnectionAddr,
+        protocol: ProtocolVersion,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let settings = self.model.redis_settings().clone().set_protocol(protocol);
+        let target = self.model.clone().set_addr(place.clone());
+        let client = Client::open(target.set_redis_settings(settings))?;
+        client
+            .get_multiplexed_async_connection_with_config(config)
+            .await
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn at(&self, host: &str, port: u16) -> ConnectionAddr {
+        endpoint::moved(self.model.addr(), host, port)
+    }
+}
+
+// === a server, or the nodes of a cluster ===
+
+impl Route {
+    async fn find_node(&self, config: &AsyncConnectionConfig) -> Result<Reached, RedisError> {
+        let (mut failed, mut first_error) = (Vec::new(), None);
+        for mut place in self.candidates() {
+            for _ in 0..HOPS {
+                if failed.contains(&place) {
+                    break;
+                }
+                match self.try_node(&place, config).await {
+                    Ok(Ok(reached)) => return Ok(reached),
+                    Ok(Err(next)) => place = next,
+                    Err(error) if error.kind() == ErrorKind::InvalidClientConfig => {
+                        return Err(error);
+                    }
+                    Err(error) => {
+                        failed.push(place.clone());
+                        first_error.get_or_insert(error);
+                    }
+                }
+            }
+        }
+        let disagreement = || {
+            let kind = ErrorKind::Server(ServerErrorKind::TryAgain);
+            RedisError::from((kind, "the nodes of the cluster send us back and forth"))
+        };
+        Err(first_error.unwrap_or_else(disagreement))
+    }
+
+    fn candidates(&self) -> Vec<ConnectionAddr> {
+        let known = self.known();
+        let all = known.serving.iter().chain(&known.named).chain(&known.nodes);
+        let mut candidates: Vec<ConnectionAddr> = Vec::new();
+        for place in all {
+            if !candidates.contains(place) {
+                candidates.push(place.clone());
+            }
+        }
+        candidates
+    }
+
+    /// Connects to a node, unless another one serves the namespace: that one is given.
+    async fn try_node(
+        &self,
+        place: &ConnectionAddr,
+        config: &AsyncConnectionConfig,
+    ) -> Result<Result<Reached, ConnectionAddr>, RedisError> {
+        let mut connection = self.open(place, ProtocolVersion::RESP2, config).await?;
+        if let Err(refusal) = probe(&self.key, &mut connection).await {
+            if let Some(next) = self.redirected(&refusal, place) {
+                return Ok(Err(next));
+            }
+            if is_of_no_use(&refusal) {
+                return Err(refusal);
+            }
+        }
+        self.look_around(&mut connection, place).await?;
+        Ok(Ok(Reached {
+            connection,
+            place: place.clone(),
+        }))
+    }
+
+    /// Remembers the nodes of a cluster, so that one is found when others are away.
+    async fn look_around(
+        &self,
+        connection: &mut MultiplexedConnection,
+        place: &ConnectionAddr,
+    ) -> Result<(), RedisError> {
+        let mut slots = redis::cmd("CLUSTER");
+        slots.arg("SLOTS");
+        match slots.query_async::<Value>(connection).await {
+            Ok(answer) => self.known().nodes = self.nodes(answer, place),
+            Err(error) if is_single(&error) && self.known().named.len() > 1 => {
+                let says =
+                    format!("{place} is none: name one host, or sentinels by redis-sentinel://");
+                let what = "several hosts are nodes of a cluster";
+                return Err((ErrorKind::InvalidClientConfig, what, says).into());
+            }
+            // Whoever may not ask finds its way by the URL.
+            Err(_) => {}
+        }
+        Ok(())
+    }
+
+    /// The nodes that `CLUSTER SLOTS` lists: of each range its ends, then its nodes with host and port first.
+    fn nodes(&self, answer: Value, asked: &ConnectionAddr) -> Vec<ConnectionAddr> {
+        let mut nodes = Vec::new();
+        for range in reply::list(answer).unwrap_or_default() {
+            for node in reply::list(range).unwrap_or_default() {
+                let place = self.node(node, asked);
+                nodes.extend(place.filter(|place| !nodes.contains(place)));
+            }
+        }
+        nodes
+    }
+
+    fn node(&self, node: Value, asked: &ConnectionAddr) -> Option<ConnectionAddr> {
+        let mut about = reply::list(node).ok()?.into_iter();
+        let host = reply::text(about.next()?).unwrap_or_default();
+        let port = reply::number(about.next()?).ok()?;
+        Some(self.beside(asked, &host, u16::try_from(port).ok()?))
+    }
+
+    /// Where a refusal sends us for good: `ASK` sends nobody, since a slot that is on its way is nowhere whole.
+    fn redirected(&self, refusal: &RedisError, asked: &ConnectionAddr) -> Option<ConnectionAddr> {
+        if refusal.kind() != ErrorKind::Server(ServerErrorKind::Moved) {
+            return None;
+        }
+        let (place, _) = refusal.redirect_node()?;
+        let (host, port) = place.rsplit_once(':')?;
+        Some(self.beside(asked, host, port.parse().ok()?))
+    }
+
+    /// A place as a server names it that may not know its own host.
+    fn beside(&self, asked: &ConnectionAddr, host: &str, port: u16) -> ConnectionAddr {
+        match (host, asked) {
+            ("", ConnectionAddr::Tcp(host, _) | ConnectionAddr::TcpTls { host, .. }) => {
+                self.at(host, port)
+            }
+            (host, _) => self.at(host, port),
+        }
+    }
+}
+
+/// Whether this server serves a key: any command that names it says so.
+pub(crate) async fn probe(
+    key: &str,
+    connection: &mut MultiplexedConnection,
+) -> Result<(), RedisError> {
+    redis::cmd("EXISTS").arg(key).exec_async(connection).await
+}
+
+/// Whether another node may be of more use: this one is gone, or knows that it is cut off.
+fn is_of_no_use(refusal: &RedisError) -> bool {
+    refusal.kind() == ErrorKind::Io
+        || refusal.kind() == ErrorKind::Server(ServerErrorKind::ClusterDown)
+}
+
+fn is_single(error: &RedisError) -> bool {
+    let says = error.detail().unwrap_or_default();
+    says.contains("cluster support disabled")
+}
+
+// === sentinels ===
+
+impl Route {
+    async fn find_master(
+        &self,
+        master: &str,
+        config: &AsyncConnectionConfig,
+    ) -> Result<Reached, RedisError> {
+        let sentinels = self.known().named.clone();
+        let mut first_error = None;
+        for (index, sentinel) in sentinels.iter().enumerate() {
+            match self.try_sentinel(sentinel, master, config).await {
+                Ok(reached) => {
+                    self.known().named.swap(0, index);
+                    return Ok(reached);
+                }
+                Err(error) => first_error.get_or_insert(error),
+            };
+        }
+        Err(first_error.unwrap_or_else(|| unknown(master)))
+    }
+
+    async fn try_sentinel(
+        &self,
+        sentinel: &ConnectionAddr,
+        master: &str,
+        config: &AsyncConnectionConfig,
+    ) -> Result<Reached, RedisError> {
+        let mut ask = redis::cmd("SENTINEL");
+        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
+        let mut connection = self.open_sentinel(sentinel, config).await?;
+        let answer: Option<(String, u16)> = ask.query_async(&mut connection).await?;
+        let (host, port) = answer.ok_or_else(|| unknown(master))?;
+        let place = self.at(&host, port);
+        let mut connection = self.open(&place, ProtocolVersion::RESP2, config).await?;
+        check_role(&mut connection).await?;
+        Ok(Reached { connection, place })
+    }
+
+    /// A sentinel has users of its own, or none: the URL's are shown where it wants some.
+    async fn open_sentinel(
+        &self,
+        sentinel: &ConnectionAddr,
+        config: &AsyncConnectionConfig,
+    ) -> Result<MultiplexedConnection, RedisError> {
+        let place = self.model.clone().set_addr(sentinel.clone());
+        let stranger = place
+            .clone()
+            .set_redis_settings(RedisConnectionInfo::default());
+        let client = Client::open(stranger)?;
+        let opening = client.get_multiplexed_async_connection_with_config(config);
+        let mut connection = opening.await?;
+        let settings = self.model.redis_settings();
+        let asked = redis::cmd("PING").exec_async(&mut connection).await;
+        if asked.is_ok() || settings.password().is_none() {
+            return Ok(connection);
+        }
+        let known = settings.clone().set_db(0);
+        let client = Client::open(place.set_redis_settings(known))?;
+        client
+            .get_multiplexed_async_connection_with_config(config)
+            .await
+    }
+}
+
+/// A sentinel may name a master that is none any more, or not yet.
+async fn check_role(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
+    let role = redis::cmd("ROLE").query_async::<Value>(connection).await;
+    let role = match role {
+        Ok(role) => reply::list(role).unwrap_or_default(),
+        // Whoever may not ask is told by the first command that writes.
+        Err(error) if error.kind() != ErrorKind::Io => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let role = role.into_iter().next().map(reply::text);
+    if matches!(role, Some(Ok(role)) if role == "master") {
+        return Ok(());
+    }
+    let kind = ErrorKind::Server(ServerErrorKind::ReadOnly);
+    Err((kind, "the server that sentinels name is no master").into())
+}
+
+fn unknown(master: &str) -> RedisError {
+    let what = "the sentinels know no master of this name";
+    let says = format!("{master}: `SENTINEL MASTERS` lists those that they know");
+    (ErrorKind::MasterNameNotFoundBySentinel, what, says).into()
+}
