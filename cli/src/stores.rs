@@ -101,12 +101,13 @@ async fn open_one(url: &StoreUrl, config: &Config, clock: &Arc<dyn Clock>) -> Re
 async fn open_redis(url: &ServerUrl, config: &Config, clock: &Arc<dyn Clock>) -> Result<Stores> {
     let settings = &config.servers;
     let namespace = config.namespace.clone();
-    let mut options = stem_redis::Options::new(url.reveal(), namespace, Arc::clone(clock));
+    let mut options = stem_redis::Options::new(url.address(), namespace, Arc::clone(clock));
     if url.is_secure() {
         options.tls = settings.tls()?;
     } else if settings.is_about_tls() {
         tracing::warn!(server = %url, "this connection is not encrypted, whatever the TLS settings say: rediss:// is");
     }
+    options.wait_replicas = url.wait_replicas();
     options.allows_eviction = settings.allows_eviction;
     options.connection_name.clone_from(&config.connection_name);
     Ok(stem_redis::Store::open(options).await?.stores())

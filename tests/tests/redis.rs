@@ -192,3 +192,40 @@ fn a_user_of_one_namespace_needs_no_more_than_the_document_says() {
     let elsewhere = host.run(&["queue", "list", "--namespace", "other"]);
     elsewhere.assert(3, "what the server allows");
 }
+
+/// B1
+#[test]
+fn what_no_replica_has_does_not_count_where_that_is_asked_for() {
+    let server = Server::start(&DURABLE);
+    let host = on(&server.url(), "word-count");
+    let kept = format!("{}?wait_replicas=1", server.url());
+    let payload = r#"{"text":"a"}"#;
+    let enqueue = ["enqueue", "word-count", "--payload", payload];
+    let enqueue = [&enqueue[..], &["--broker-url", &kept]].concat();
+    host.run(&enqueue).assert(3, "replica");
+    let of = format!("127.0.0.1 {}", server.port());
+    let _replica = Server::start(&["--replicaof", &of]);
+    host.until("a replica has it", |host| host.run(&enqueue).code == 0);
+}
+
+/// B13: sentinels say where the master is.
+#[test]
+fn a_master_is_found_through_its_sentinels() {
+    let master = Server::start(&DURABLE);
+    let watch = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port());
+    let sentinel = Server::sentinel(&watch);
+    let url = format!("redis-sentinel://127.0.0.1:{}/main", sentinel.port());
+    let host = on(&url, "word-count");
+    let _worker = host.worker(&[]);
+    let id = host.enqueue("word-count", &json!({"text": "a"}), &[]);
+    assert_eq!(host.outcome(&id)["state"], "succeeded");
+    let at_master = ["result", &id, "--broker-url", &master.url()];
+    assert_eq!(host.json(&at_master)["state"], "succeeded");
+    let wrong = host.run(&[
+        "queue",
+        "list",
+        "--broker-url",
+        &url.replace("main", "mian"),
+    ]);
+    wrong.assert(3, "mian");
+}

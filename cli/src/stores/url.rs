@@ -40,8 +40,8 @@ pub enum UrlError {
     Unknown(String),
     /// A server's URL that cannot be read.
     #[error(
-        "{0}: write redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], or rediss:// for TLS, with what is no letter or \
-         digit in USER and PASSWORD as %XX"
+        "{0}: write redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or redis-sentinel://…/MASTER[/DATABASE], for TLS \
+         rediss://… or rediss-sentinel://…, with what is no letter or digit in USER and PASSWORD as %XX"
     )]
     Server(String),
     /// A query key that means nothing.
@@ -67,7 +67,7 @@ pub enum UrlError {
 const FORMS: &str = "sqlite:PATH, redis://HOST:PORT, rediss://HOST:PORT or memory:";
 
 impl StoreUrl {
-    /// Reads `memory:`, `sqlite:PATH`, `sqlite:PATH?synchronous=full`, `redis://…` or `rediss://…`.
+    /// Reads `memory:`, `sqlite:PATH[?synchronous=full]`, `redis://…` or `redis-sentinel://…`, each also with an `s`.
     pub fn parse(text: &str) -> Result<Self, UrlError> {
         if text.is_empty() {
             return Err(UrlError::Empty);
@@ -78,7 +78,9 @@ impl StoreUrl {
         match scheme {
             "memory" if rest.is_empty() => Ok(Self::Memory),
             "sqlite" => sqlite(rest),
-            "redis" | "rediss" => ServerUrl::parse(text).map(Self::Redis),
+            "redis" | "rediss" | "redis-sentinel" | "rediss-sentinel" => {
+                ServerUrl::parse(text).map(Self::Redis)
+            }
             "postgres" | "postgresql" => Err(UrlError::Later("postgres")),
             "valkey" => Err(UrlError::Renamed("valkey", "redis://")),
             "valkeys" => Err(UrlError::Renamed("valkeys", "rediss://")),
