@@ -208,24 +208,26 @@ fn what_no_replica_has_does_not_count_where_that_is_asked_for() {
     host.until("a replica has it", |host| host.run(&enqueue).code == 0);
 }
 
-/// B13: sentinels say where the master is.
-#[test]
-fn a_master_is_found_through_its_sentinels() {
+/// A master, a sentinel that watches it, and the URL by which it is found.
+fn watched() -> ([Server; 2], String) {
     let master = Server::start(&DURABLE);
     let watch = format!("sentinel monitor main 127.0.0.1 {} 1\n", master.port());
     let sentinel = Server::sentinel(&watch);
     let url = format!("redis-sentinel://127.0.0.1:{}/main", sentinel.port());
+    ([master, sentinel], url)
+}
+
+/// B13: sentinels say where the master is.
+#[test]
+fn a_master_is_found_through_its_sentinels() {
+    let ([master, _sentinel], url) = watched();
     let host = on(&url, "word-count");
     let _worker = host.worker(&[]);
     let id = host.enqueue("word-count", &json!({"text": "a"}), &[]);
     assert_eq!(host.outcome(&id)["state"], "succeeded");
     let at_master = ["result", &id, "--broker-url", &master.url()];
     assert_eq!(host.json(&at_master)["state"], "succeeded");
-    let wrong = host.run(&[
-        "queue",
-        "list",
-        "--broker-url",
-        &url.replace("main", "mian"),
-    ]);
-    wrong.assert(3, "mian");
+    let misspelt = url.replace("main", "mian");
+    let answer = host.run(&["queue", "list", "--broker-url", &misspelt]);
+    answer.assert(3, "mian");
 }
