@@ -1,5 +1,6 @@
 //! A test's store, read and written as it is: for what no command shows for thousands at once, or would do.
 
+use std::error::Error as _;
 use std::sync::Arc;
 
 use stem_core::clock::{SystemClock, Timestamp};
@@ -55,7 +56,7 @@ impl TestStore {
             match self.runtime.block_on(look_up_all(&self.stores, ids)) {
                 Ok(found) => return found,
                 Err(error) if error.is_transient() && now() < deadline => {}
-                Err(error) => panic!("the store does not answer: {error}"),
+                Err(error) => panic!("the store does not answer: {error}: {:?}", error.source()),
             }
         }
     }
