@@ -131,7 +131,27 @@ impl Server {
             );
             std::thread::yield_now();
         }
+        let own = &self.running.process;
+        assert!(
+            is_secure || said_process(self.port).is_none_or(|process| process == *own),
+            "somebody else's server has taken port {} from `redis-server`: start the test again",
+            self.port
+        );
     }
+}
+
+/// The process id of the server that listens there, where it tells everybody.
+fn said_process(port: u16) -> Option<String> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    stream.set_read_timeout(Some(Duration::from_secs(2))).ok()?;
+    stream.write_all(b"INFO server\r\nQUIT\r\n").ok()?;
+    let mut answer = Vec::new();
+    // Who does not hang up has said all the same what it has to say.
+    let _ = stream.read_to_end(&mut answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let mut lines = answer.lines();
+    let process = lines.find_map(|line| line.strip_prefix("process_id:"))?;
+    Some(process.to_owned())
 }
 
 fn empty_folder() -> TempDir {
