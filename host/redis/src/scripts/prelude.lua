@@ -6,6 +6,8 @@
 local P = KEYS[1]
 local CHUNK = 1000
 local WEEK, MONTH = 604800000, 2592000000
+-- Nothing is put off for longer than a hundred years: times stay numbers that a script can count with.
+local LONGEST = 3155760000000
 -- Where an envelope is. A record that lies in its place begins with 0: no revision is ever that high.
 local IN_LANE, HELD, DEAD = 1, 2, 3
 local RECORDED, KEPT, RETRY, ASK, NOW = 1, 2, 4, 8, 16
@@ -59,7 +61,8 @@ end
 -- Numbers that the server would have to write out are given as text.
 local function read(id)
   local key = P .. 'e:' .. id
-  local s = call('GETRANGE', key, '0', '191')
+  -- The names have at most 128 bytes each, and a digest 32.
+  local s = call('GETRANGE', key, '0', '351')
   if s == '' or s:byte(1) == 0 then return nil end
   local place, flags, priority, _, generation, attempts, deliveries, losses, snoozes, faults, length =
     unpack_bytes('>BBBBI4I4I4I4I4I4B', s)
@@ -225,7 +228,8 @@ end
 -- The envelopes whose leases have ended, at most so many and some; and, where it is asked for, those that were
 -- prolonged, with the first time at which one ends.
 local function lapsed(queue, now, wanted, seen)
-  local found = {}
+  -- What was claimed again is in more than one batch.
+  local found, known = {}, {}
   for _, batch in ipairs(call('ZRANGEBYSCORE', P .. 'ends:' .. queue, '-inf', now, 'LIMIT', 0, CHUNK)) do
     local ids = {}
     for i = 1, #batch, 16 do ids[#ids + 1] = batch:sub(i, i + 15) end
@@ -233,6 +237,8 @@ local function lapsed(queue, now, wanted, seen)
     for i, lease in ipairs(leases) do
       local _, ends
       if lease then _, ends = unpack_bytes('>I4I8', lease) end
+      if known[ids[i]] then ends = nil end
+      known[ids[i]] = true
       if ends and ends <= now then
         found[#found + 1] = ids[i]
       elseif ends and seen then

@@ -11,7 +11,7 @@ local places = {}
 local function due_at(text)
   if text == '' then return now end
   local number = tonumber(text:sub(2))
-  return text:byte() == 43 and now + number or number
+  return math.min(text:byte() == 43 and now + number or number, now + LONGEST)
 end
 
 -- The part of the head that all new envelopes of a place have alike.

@@ -70,7 +70,7 @@ local rung = {}
 -- What was cancelled meanwhile waits for nothing: its next delivery ends it.
 local function hold(e, delay)
   local is_cancelled = has(e.flags, ASK) or has(e.flags, NOW)
-  local at = is_cancelled and now or now + delay
+  local at = is_cancelled and now or now + math.min(delay, LONGEST)
   e.place, e.position = HELD, string.format('%.0f', at)
   call('ZADD', P .. 'due:' .. e.queue, e.position, e.id)
 end

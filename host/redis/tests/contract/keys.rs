@@ -2,9 +2,14 @@
 
 use std::time::Duration;
 
+use stem_core::ids::Digest;
+use stem_core::names::TaskName;
 use stem_core::outcome::Settlement;
+use stem_core::queues::CancelMode;
 use stem_core::state::EndState;
-use stem_testkit::builders::{fence, half_way, publications, urgent};
+use stem_testkit::builders::{
+    DEFAULT_QUEUE, delayed, fence, half_way, publications, queue_name, queued_in, urgent,
+};
 use stem_testkit::process::Process;
 
 use crate::server::{Server, Usable as _, keys, process};
@@ -123,4 +128,52 @@ async fn an_entry_whose_envelope_has_moved_on_is_passed_over() {
         .await;
     server.restore(&lane, &before);
     assert!(here.claim(2).await.is_empty());
+}
+
+/// B5: what was claimed several times within one lease has one lease to lose.
+#[tokio::test]
+async fn a_lost_worker_is_counted_once_however_often_it_was_claimed_before() {
+    let server = Server::start(&["--save", ""]);
+    let here = on(&server).await;
+    here.add_all(&publications(2)).await;
+    let queue = vec![queue_name(DEFAULT_QUEUE)];
+    let together = here.claim_with(queue, 2, LEASE).await;
+    here.settle(&together[0], Settlement::Snooze(Duration::ZERO))
+        .await;
+    let lost = here.claim_for(LEASE).await.receipt.id;
+    tokio::time::sleep(LEASE).await;
+    assert_eq!(here.counts().await, [2, 0, 0, 0]);
+    let again = here.claim(2).await;
+    let again = again.iter().find(|it| it.receipt.id == lost);
+    assert_eq!(again.expect("it came back").losses, 1);
+}
+
+/// Long enough for the claims of a test, on a busy machine.
+const LEASE: Duration = Duration::from_secs(2);
+
+/// B6: a delay that outlives everything holds up nobody who waits for work.
+#[tokio::test]
+async fn a_delay_of_ages_is_a_time_that_is_waited_for() {
+    let server = Server::start(&["--save", ""]);
+    let here = on(&server).await;
+    here.add(&delayed(Duration::from_millis(u64::MAX))).await;
+    here.work().await;
+    assert_eq!(here.counts().await, [0, 1, 0, 0]);
+    here.add_all(&publications(1)).await;
+    assert_eq!(here.claim(2).await.len(), 1);
+}
+
+/// M2, R4: a pin goes with its envelope, however long the names are.
+#[tokio::test]
+async fn a_pin_goes_with_an_envelope_of_long_names() {
+    let server = Server::start(&["--save", ""]);
+    let here = on(&server).await;
+    let name = "n".repeat(128);
+    let mut long = queued_in(&name);
+    long.task = TaskName::new(&name).expect("a name");
+    long.module = Some(Digest::of(b"module"));
+    here.add(&long).await;
+    assert_eq!(count(&keys(&server), "pins"), 1);
+    here.cancel(long.id, CancelMode::Ask).await;
+    assert_eq!(count(&keys(&server), "pins"), 0);
 }

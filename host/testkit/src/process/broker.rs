@@ -86,7 +86,8 @@ impl Process {
         delivery.expect("an envelope can be claimed")
     }
 
-    async fn claim_with(
+    /// Claims at most so many, for so long.
+    pub async fn claim_with(
         &self,
         queues: Vec<QueueName>,
         limit: usize,
