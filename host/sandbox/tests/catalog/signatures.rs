@@ -28,14 +28,24 @@ fn asking_for(key: &PrivateKey) -> SignaturePolicy {
     }
 }
 
+/// A shop that asks for signatures of a key, with a signed deployment of `word-count`.
+async fn shop_with_texts() -> Shop {
+    let shop = Shop::asking(sandbox(4), asking_for(&key(1))).await;
+    shop.deploy_signed("texts", &guest("word_count"), Some(&key(1)))
+        .await;
+    shop
+}
+
+/// Adds a signed deployment of `hostile`.
+async fn deploy_others(shop: &Shop) {
+    let other = running("(global.get $ok)").component();
+    shop.deploy_signed("others", &other, Some(&key(1))).await;
+}
+
 /// A shop that asks for signatures of a key, with two signed deployments: `texts`, and `others` as the newer one.
 async fn signed_shop() -> Shop {
-    let shop = Shop::asking(sandbox(4), asking_for(&key(1))).await;
-    let key = key(1);
-    shop.deploy_signed("texts", &guest("word_count"), Some(&key))
-        .await;
-    let other = running("(global.get $ok)").component();
-    shop.deploy_signed("others", &other, Some(&key)).await;
+    let shop = shop_with_texts().await;
+    deploy_others(&shop).await;
     shop
 }
 
@@ -123,10 +133,12 @@ fn a_pinned_module_must_be_signed_too() {
 #[test]
 fn a_signed_deployment_whose_module_is_another_is_refused() {
     block_on(async {
-        let shop = signed_shop().await;
+        let shop = shop_with_texts().await;
         let module = guest("word_count");
         let digest = Digest::of(&module);
+        // Nothing is awaited before this, so that the catalog cannot have read the right bytes.
         shop.shelf.put(digest, Bytes::from_static(b"other bytes"));
+        deploy_others(&shop).await;
         let (kind, message) = shop.refusal("word-count", None).await;
         assert_eq!(kind, FailureKind::BadSignature);
         assert!(message.contains("not what was deployed"), "{message}");
