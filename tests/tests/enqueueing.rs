@@ -1,7 +1,7 @@
 //! Tasks that enqueue tasks: granted by name, checked like any producer, and once under a key, whatever becomes of the
 //! attempt that asked.
 
-#[path = "../../host/sandbox/tests/common/hostile.rs"]
+#[path = "../../host/sandbox/tests/sandbox/common/hostile.rs"]
 #[allow(dead_code, reason = "the sandbox's own tests use all of it")]
 mod wat;
 

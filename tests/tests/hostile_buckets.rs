@@ -1,7 +1,7 @@
 //! A guest that does its worst with buckets is refused or ended, while its neighbours succeed, and the worker's memory is
 //! given back.
 
-#[path = "../../host/sandbox/tests/common/hostile.rs"]
+#[path = "../../host/sandbox/tests/sandbox/common/hostile.rs"]
 #[allow(dead_code, reason = "the sandbox's own tests use all of it")]
 mod wat;
 

@@ -1,7 +1,7 @@
 //! A guest that does its worst with the network is refused or ended, while its neighbours succeed, and the worker's
 //! memory is given back.
 
-#[path = "../../host/sandbox/tests/common/server.rs"]
+#[path = "../../host/sandbox/tests/sandbox/common/server.rs"]
 #[allow(dead_code, reason = "the sandbox's own tests use all of it")]
 mod server;
 

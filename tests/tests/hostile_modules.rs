@@ -1,7 +1,7 @@
 //! A module that is made to do harm, or that was damaged on its way, is refused in bounded time and memory, or runs and
 //! harms nobody.
 
-#[path = "../../host/sandbox/tests/common/hostile.rs"]
+#[path = "../../host/sandbox/tests/sandbox/common/hostile.rs"]
 #[allow(dead_code, reason = "the sandbox's own tests use all of it")]
 mod wat;
 

@@ -22,10 +22,10 @@ use super::super::resolver::SystemResolver;
 use super::*;
 use crate::usage::BytesOut;
 
-#[path = "../../../tests/common/server.rs"]
+#[path = "../../../tests/sandbox/common/server.rs"]
 #[allow(dead_code, reason = "the sandbox's other tests use all of it")]
 mod server;
-#[path = "../../../tests/common/tls.rs"]
+#[path = "../../../tests/sandbox/common/tls.rs"]
 mod tls;
 
 use server::Server;

@@ -1,12 +1,10 @@
 //! Requests of guests: where they may go, what goes along, and how much of everything there may be (S6).
 
-mod common;
-
 use std::sync::atomic::Ordering;
 
-use common::net::{deployed, done, granted, lines, sandbox, sandbox_with_names};
-use common::server::Server;
-use common::{Attempt, block_on, failure};
+use crate::common::net::{deployed, done, granted, lines, sandbox, sandbox_with_names};
+use crate::common::server::Server;
+use crate::common::{Attempt, block_on, failure};
 use serde_json::{Value, json};
 use stem_core::executor::Execution;
 use stem_core::outcome::FailureKind;

@@ -1,12 +1,10 @@
 //! What becomes of a component whose bits were changed on the way: it is refused or it works, and the host goes on.
 
-mod common;
-
 use std::sync::{Arc, LazyLock};
 
+use crate::common::hostile::Hostile;
+use crate::common::{Attempt, block_on, program, result, sandbox};
 use bytes::Bytes;
-use common::hostile::Hostile;
-use common::{Attempt, block_on, program, result, sandbox};
 use proptest::prelude::*;
 use proptest::sample::Index;
 use stem_core::executor::Program;

@@ -1,14 +1,12 @@
 //! Values, secrets and environment variables: a module has what it was granted, and a secret shows nowhere (S2, M4).
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::common::granting::{Vault, granted};
+use crate::common::hostile::{Hostile, running};
+use crate::common::{Attempt, block_on, crossed, failure, guest, result};
 use bytes::Bytes;
-use common::granting::{Vault, granted};
-use common::hostile::{Hostile, running};
-use common::{Attempt, block_on, crossed, failure, guest, result};
 use stem_core::executor::{Execution, Program};
 use stem_core::outcome::{Disposition, FailureKind, Limit};
 

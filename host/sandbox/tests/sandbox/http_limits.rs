@@ -1,14 +1,12 @@
 //! What a guest or a server may have of a request: time, bytes, turns (S6, S3).
 
-mod common;
-
 use std::net::TcpListener;
 use std::time::Duration;
 
-use common::net::{deployed, done, granted, lines, sandbox};
-use common::server::{Seen, Server};
-use common::tls::TlsServer;
-use common::{Attempt, block_on, crossed, result};
+use crate::common::net::{deployed, done, granted, lines, sandbox};
+use crate::common::server::{Seen, Server};
+use crate::common::tls::TlsServer;
+use crate::common::{Attempt, block_on, crossed, result};
 use futures::future::join_all;
 use serde_json::{Value, json};
 use stem_core::executor::Execution;
@@ -316,7 +314,7 @@ fn a_webhook_that_is_not_taken_is_tried_again_or_rejected_as_the_answer_says() {
         ("/status/301/at/elsewhere.example", "Reject"),
     ] {
         let failed = webhook(&server, path);
-        let failure = common::failure(&failed);
+        let failure = crate::common::failure(&failed);
         assert_eq!(
             format!("{:?}", failure.disposition),
             disposition,

@@ -1,12 +1,10 @@
 //! What a module must be to be deployed, and what its operator is told when it is not (M1, M4).
 
-mod common;
-
 use std::time::Duration;
 
+use crate::common::hostile::{Hostile, running};
+use crate::common::{block_on, guest, inspect, sandbox};
 use bytes::Bytes;
-use common::hostile::{Hostile, running};
-use common::{block_on, guest, inspect, sandbox};
 use stem_core::ids::Digest;
 use stem_core::units::ByteSize;
 use stem_sandbox::{Inspected, Overrides};

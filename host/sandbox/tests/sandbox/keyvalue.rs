@@ -1,13 +1,11 @@
 //! What a guest does with buckets, in both versions of `wasi:keyvalue`: it gets what was granted, within its quota, and
 //! is told of everything else.
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::common::hostile::{Hostile, with_buckets};
+use crate::common::{Attempt, Kept, block_on, crossed, guest, result, sandbox};
 use bytes::Bytes;
-use common::hostile::{Hostile, with_buckets};
-use common::{Attempt, Kept, block_on, crossed, guest, result, sandbox};
 use stem_core::clock::SystemClock;
 use stem_core::executor::{Execution, Program};
 use stem_core::ids::EnvelopeId;

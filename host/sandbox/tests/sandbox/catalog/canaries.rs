@@ -7,9 +7,9 @@ use stem_core::module_store::{Activation, ModuleStore};
 use stem_core::names::DeploymentName;
 use stem_core::outcome::FailureKind;
 
+use super::shop::{Shop, other_version};
 use crate::common::block_on;
 use crate::common::hostile::running;
-use crate::shop::{Shop, other_version};
 
 /// M3: chosen by a hash of the envelope's id, so that a retry stays on its version.
 #[test]

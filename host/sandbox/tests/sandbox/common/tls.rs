@@ -11,6 +11,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 /// It listens on this machine alone, until the test's process ends.
 pub struct TlsServer {
     pub address: SocketAddr,
+    #[allow(dead_code, reason = "the connector's own tests trust it")]
     pub certificate: CertificateDer<'static>,
 }
 

@@ -1,13 +1,11 @@
 //! How an attempt can end other than at a limit, and what is said about it (S4).
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use common::hostile::{Hostile, running};
-use common::{
+use crate::common::hostile::{Hostile, running};
+use crate::common::{
     Attempt, Kept, PATIENCE, block_on, failure, guest, misbehave, program, result, sandbox,
 };
 use stem_core::executor::{Execution, Stop, StopReason};
@@ -213,7 +211,7 @@ fn a_task_is_asked_to_stop_at_its_soft_limit_and_may_try_again() {
     let soft = [("soft-time-limit", "50ms")];
     let (_sender, attempt) = stopping(Stop::No);
     let execution = block_on(async { attempt.run(&misbehave(&soft).await).await });
-    let (limit, allowed, used) = common::crossed(&execution);
+    let (limit, allowed, used) = crate::common::crossed(&execution);
     assert_eq!((limit, allowed), (Limit::SoftTime, 50));
     assert!(
         used >= 50 && Duration::from_millis(used) < PATIENCE,
@@ -231,7 +229,7 @@ fn a_task_that_does_not_stop_when_it_is_asked_is_ended_at_its_hard_limit() {
         let (_sender, signal) = watch::channel(stop);
         let spinning = Attempt::fate("spin").stopping(signal);
         let execution = block_on(spinning.run(&misbehave));
-        let (limit, allowed, used) = common::crossed(&execution);
+        let (limit, allowed, used) = crate::common::crossed(&execution);
         assert_eq!((limit, allowed), (Limit::HardTime, 200), "{stop:?}");
         assert!(used >= 200 && execution.usage.wall < PATIENCE, "{used}");
     }
@@ -319,7 +317,7 @@ fn a_checkpoint_goes_from_one_attempt_to_the_next() {
 #[test]
 fn an_attempt_is_given_its_payload_and_says_what_it_used() {
     let execution = block_on(async {
-        let program = common::noop(&sandbox(2)).await;
+        let program = crate::common::noop(&sandbox(2)).await;
         let mut attempt = Attempt::json("{}");
         attempt.payload = Payload::new("image/png", vec![0x89; 100_000]);
         attempt.headers.insert(

@@ -1,11 +1,9 @@
 //! `deterministic`: clocks and random numbers that are the same in every attempt of an envelope (S2).
 
-mod common;
-
 use std::time::Duration;
 
-use common::granting::{Vault, granted};
-use common::{Attempt, PATIENCE, block_on, guest, result};
+use crate::common::granting::{Vault, granted};
+use crate::common::{Attempt, PATIENCE, block_on, guest, result};
 use serde_json::Value;
 use stem_core::executor::Execution;
 use stem_core::ids::EnvelopeId;

@@ -1,8 +1,4 @@
 //! Guests, sandboxes and attempts for tests, made in one line each.
-#![allow(
-    dead_code,
-    reason = "every test binary has its own copy of this, and none uses all of it"
-)]
 
 pub mod granting;
 pub mod hostile;

@@ -1,8 +1,6 @@
 //! Deployments of a store, followed: what runs a task, and what is said when nothing can (M2, M3, S4).
 
 mod canaries;
-#[path = "../common/mod.rs"]
-mod common;
 mod shop;
 mod signatures;
 
@@ -18,9 +16,9 @@ use stem_core::names::DeploymentName;
 use stem_core::outcome::FailureKind;
 use stem_sandbox::{Compiler, Options, Sandbox};
 
-use common::hostile::running;
-use common::{Attempt, PATIENCE, block_on, guest, inspect, result};
-use shop::{Shop, other_version};
+use self::shop::{Shop, other_version};
+use crate::common::hostile::running;
+use crate::common::{Attempt, PATIENCE, block_on, guest, inspect, result};
 
 // === finding a task ===
 

@@ -3,13 +3,11 @@
 //! Searched is whatever a guest can read: memories, tables and globals. The native stack is none of it: no instruction
 //! addresses it, locals are zero before they are set, and the stack that compilers keep for addresses lies in memory.
 
-mod common;
-
 use std::cell::Cell;
 use std::sync::Arc;
 
-use common::hostile::{Hostile, running};
-use common::{
+use crate::common::hostile::{Hostile, running};
+use crate::common::{
     Attempt, Kept, block_on, crossed, failure, misbehave, program, result, sandbox, sandbox_with,
 };
 use futures::future::join_all;

@@ -1,14 +1,12 @@
 //! What a guest may enqueue, and what becomes of one that asks for too much, or in an odd way (S2, S3).
 
-mod common;
-
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crate::common::hostile::{Hostile, enqueueing};
+use crate::common::{Attempt, Kept, PATIENCE, block_on, crossed, guest, result, sandbox};
 use bytes::Bytes;
-use common::hostile::{Hostile, enqueueing};
-use common::{Attempt, Kept, PATIENCE, block_on, crossed, guest, result, sandbox};
 use stem_core::children::Child;
 use stem_core::executor::{Execution, Program};
 use stem_core::grants::{Capability, Grants};

@@ -1,12 +1,12 @@
 //! Attempts beside one another and what is around them: nobody is harmed by a neighbour, and nobody reaches what it was not
 //! given (S1, S2, S3).
 
-mod common;
-
 use std::sync::Arc;
 
-use common::hostile::{Hostile, running};
-use common::{Attempt, block_on, crossed, failure, guest, program, result, sandbox, sandbox_with};
+use crate::common::hostile::{Hostile, running};
+use crate::common::{
+    Attempt, block_on, crossed, failure, guest, program, result, sandbox, sandbox_with,
+};
 use futures::future::join_all;
 use stem_core::clock::SystemClock;
 use stem_core::executor::{Execution, Stop};
@@ -21,7 +21,7 @@ const NEIGHBOURS: usize = 100;
 async fn mixed(sandbox: &Arc<Sandbox>) -> (Vec<Execution>, Vec<Execution>) {
     let hard = [("hard-time-limit", "1s")];
     let misbehave = program(sandbox, &guest("misbehave"), &hard).await;
-    let noop = common::noop(sandbox).await;
+    let noop = crate::common::noop(sandbox).await;
     let bad = [
         Attempt::fate("spin"),
         Attempt::fate("hog"),
@@ -74,7 +74,7 @@ fn guests_that_spin_starve_nobody() {
     block_on(async {
         let sandbox = sandbox(16);
         let misbehave = program(&sandbox, &guest("misbehave"), &[("hard-time-limit", "1s")]).await;
-        let noop = common::noop(&sandbox).await;
+        let noop = crate::common::noop(&sandbox).await;
         let spinning = join_all((0..8).map(|_| Attempt::fate("spin").run(&misbehave)));
         let quick = async { join_all((0..20).map(|_| Attempt::json("1").run(&noop))).await };
         let (spun, quick) = futures::join!(spinning, quick);
@@ -139,7 +139,7 @@ fn a_machine_without_room_for_the_pool_runs_without_it() {
     let sandbox = Sandbox::new(options).expect("a sandbox");
     assert_eq!(sandbox.allocation(), Allocation::OnDemand);
     let execution = block_on(async {
-        let noop = common::noop(&sandbox).await;
+        let noop = crate::common::noop(&sandbox).await;
         Attempt::json("1").run(&noop).await
     });
     assert_eq!(result(&execution), "1");

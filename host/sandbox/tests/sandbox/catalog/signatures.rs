@@ -11,9 +11,9 @@ use stem_core::names::{DeploymentName, KeyId, TaskName};
 use stem_core::outcome::FailureKind;
 use stem_core::signing::PrivateKey;
 
+use super::shop::{Shop, other_version};
 use crate::common::hostile::running;
 use crate::common::{block_on, guest, sandbox};
-use crate::shop::{Shop, other_version};
 
 /// A key that signs modules.
 fn key(seed: u8) -> PrivateKey {

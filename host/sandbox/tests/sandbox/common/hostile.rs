@@ -7,14 +7,14 @@ use wit_parser::Resolve;
 const BUCKETS_WIT: [(&str, &str); 2] = [
     (
         "0.2.0-draft",
-        include_str!("../../../../wit/deps/wasi-keyvalue-0.2.0-draft.wit"),
+        include_str!("../../../../../wit/deps/wasi-keyvalue-0.2.0-draft.wit"),
     ),
     (
         "0.2.0-draft2",
-        include_str!("../../../../wit/deps/wasi-keyvalue-0.2.0-draft2.wit"),
+        include_str!("../../../../../wit/deps/wasi-keyvalue-0.2.0-draft2.wit"),
     ),
 ];
-const TASK_WIT: &str = include_str!("../../../../wit/task.wit");
+const TASK_WIT: &str = include_str!("../../../../../wit/task.wit");
 
 /// A module with one task, `hostile`, whose parts can be replaced one by one.
 pub struct Hostile {

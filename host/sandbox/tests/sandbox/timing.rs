@@ -1,11 +1,9 @@
 //! What benchmarks are told: the parts of an attempt, and how the sandbox is set up.
 
-mod common;
-
 use std::time::Duration;
 
-use common::hostile::running;
-use common::{Attempt, block_on, inspect, result, sandbox_with};
+use crate::common::hostile::running;
+use crate::common::{Attempt, block_on, inspect, result, sandbox_with};
 use stem_sandbox::Allocation;
 
 /// Turns round for some milliseconds.

@@ -1,12 +1,10 @@
 //! Every limit, crossed by a guest: the attempt ends in time and is recorded as what it was (S3, S8).
 
-mod common;
-
 use std::sync::Arc;
 use std::time::Duration;
 
-use common::hostile::{Hostile, running};
-use common::{
+use crate::common::hostile::{Hostile, running};
+use crate::common::{
     Attempt, PATIENCE, block_on, crossed, failure, inspect, misbehave, program, result, sandbox,
 };
 use futures::future::join_all;

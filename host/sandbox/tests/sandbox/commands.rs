@@ -1,12 +1,10 @@
 //! Programs as tasks (S9): what they read, what they write, and what their end means.
 
-mod common;
-
 use std::sync::Arc;
 
+use crate::common::hostile::Hostile;
+use crate::common::{Attempt, block_on, crossed, failure, guest, result, sandbox};
 use bytes::Bytes;
-use common::hostile::Hostile;
-use common::{Attempt, block_on, crossed, failure, guest, result, sandbox};
 use stem_core::executor::{Execution, Program};
 use stem_core::names::{HeaderName, TaskName};
 use stem_core::outcome::{Disposition, FailureKind, Limit, Outcome};
