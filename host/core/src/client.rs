@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
 
 use crate::broker::{Due, Publication, Published};
 use crate::clock::Timestamp;
@@ -15,6 +16,9 @@ use crate::schema::{Schema, SchemaError};
 use crate::store_error::StoreError;
 use crate::stores::Stores;
 use crate::units::ByteSize;
+
+/// How long an envelope may wait: a hundred years, so that its time is one that every store can say and count with.
+pub const LONGEST_DELAY: Duration = Duration::from_secs(36_525 * 86_400);
 
 /// Publishes envelopes.
 #[derive(Clone)]
@@ -229,6 +233,7 @@ impl Client {
             }
             .into());
         }
+        self.check_due(request.due)?;
         let deployed = match directory {
             Some(directory) if !request.is_unchecked => Some(directory.check(&request)?),
             _ => None,
@@ -244,6 +249,19 @@ impl Client {
             module: envelope.module,
             bytes: envelope.encode(self.payload_limit)?,
         })
+    }
+
+    /// Refuses a time that stores could not tell from others that never come.
+    fn check_due(&self, due: Due) -> Result<(), EnvelopeError> {
+        let delay = match due {
+            Due::Now => Duration::ZERO,
+            Due::After(delay) => delay,
+            Due::At(time) => time.since(self.stores.clock.now()),
+        };
+        match delay > LONGEST_DELAY {
+            true => Err(EnvelopeError::TooLate),
+            false => Ok(()),
+        }
     }
 
     fn envelope(&self, request: Request, deployed: Option<&DeployedTask>) -> Envelope {

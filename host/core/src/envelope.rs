@@ -119,6 +119,11 @@ pub enum EnvelopeError {
     /// An envelope that must never run.
     #[error("an envelope needs at least 1 attempt")]
     NoAttempts,
+    /// An envelope that waits for longer than anybody means.
+    #[error(
+        "an envelope waits for a hundred years at the most: give a shorter delay or an earlier time"
+    )]
+    TooLate,
 }
 
 /// Bytes that are no envelope that this build can run.
