@@ -36,13 +36,14 @@ impl Control for Store {
 
     async fn listen(&self) -> Result<Box<dyn Commands>, StoreError> {
         let changes = Changes::of(&self.shared, Topic::Commands);
-        let mut newest = redis::cmd("GET");
-        newest.arg(format!("{}seq", self.shared.prefix));
+        let mut newest = redis::cmd("XREVRANGE");
+        newest.arg(format!("{}commands", self.shared.prefix));
+        newest.arg("+").arg("-").arg("COUNT").arg(1);
         let answer = self.ask_bulk(LISTEN, &newest).await?;
         Ok(Box::new(Listener {
             shared: Arc::clone(&self.shared),
             changes,
-            last: self.named(LISTEN, reply::number_or_zero(answer))?,
+            last: self.named(LISTEN, last_number(answer))?,
         }))
     }
 
@@ -101,11 +102,21 @@ fn worker(beat: &[u8], now: Timestamp) -> Stepped<WorkerStatus> {
     })
 }
 
+/// The number of the newest command, before which nobody who begins to listen hears anything.
+fn last_number(answer: Value) -> Stepped<String> {
+    const NONE: &str = "0-0";
+    let newest = reply::list(answer)?.into_iter().next();
+    let Some(newest) = newest else {
+        return Ok(NONE.to_owned());
+    };
+    reply::text(reply::next(&mut reply::list(newest)?.into_iter())?)
+}
+
 /// Hears each command once, in order.
 struct Listener {
     shared: Arc<Shared>,
     changes: Changes,
-    last: u64,
+    last: String,
 }
 
 #[async_trait]
@@ -123,7 +134,7 @@ impl Commands for Listener {
 impl Listener {
     async fn unheard(&mut self) -> Result<Vec<Command>, StoreError> {
         let mut call = self.shared.call(&scripts::HEAR);
-        call.arg(self.last).arg(in_millis(COMMAND_LIFETIME));
+        call.arg(&self.last).arg(in_millis(COMMAND_LIFETIME));
         let answer = self.shared.run(LISTEN, &call).await?;
         let heard = self.read(answer);
         heard.map_err(|problem| self.shared.error(LISTEN, problem))
@@ -133,7 +144,7 @@ impl Listener {
         let mut values = reply::list(answer)?.into_iter();
         let mut commands = Vec::with_capacity(values.len() / 2);
         while let Some(number) = values.next() {
-            self.last = reply::number(number)?;
+            self.last = reply::text(number)?;
             let body = reply::bytes(reply::next(&mut values)?)?;
             commands.push(reply::decode("a command", &body)?);
         }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use stem_core::broker::{Settled, Wakeups};
+use stem_core::control::Command;
 use stem_core::outcome::Settlement;
 use stem_core::state::EndState;
 use stem_core::store_error::StoreErrorKind;
@@ -90,6 +91,40 @@ async fn a_server_that_comes_back_empty_is_used_as_it_is() {
     publish_in_the_end(&here).await;
     assert_eq!(here.settle(&held, Settlement::Ack).await, Settled::Lost);
     assert_eq!(here.counts().await, [1, 0, 0, 0]);
+}
+
+/// B12, B13: commands have the time as their number, which no server forgets.
+#[tokio::test]
+async fn commands_are_heard_after_a_server_came_back_empty() {
+    let mut server = Server::start(&DURABLE);
+    let here = process("here", &server.options()).await;
+    let mut listener = here.listen().await;
+    for _ in 0..5 {
+        here.broadcast(&Command::DeploymentsChanged).await;
+    }
+    listener.hear(5).await;
+    server.restart_empty();
+    publish_in_the_end(&here).await;
+    here.broadcast(&Command::DeploymentsChanged).await;
+    assert_eq!(listener.hear(1).await.len(), 1);
+}
+
+/// B12, B13: also where it remembers older ones, and none is heard twice.
+#[tokio::test]
+async fn commands_are_heard_after_a_server_came_back_with_an_older_copy() {
+    let mut server = Server::start(&["--save", ""]);
+    let here = process("here", &server.options()).await;
+    let mut listener = here.listen().await;
+    here.broadcast(&Command::DeploymentsChanged).await;
+    let () = server.ask(&["SAVE"]);
+    for _ in 0..5 {
+        here.broadcast(&Command::DeploymentsChanged).await;
+    }
+    listener.hear(6).await;
+    server.restart();
+    publish_in_the_end(&here).await;
+    here.broadcast(&Command::DeploymentsChanged).await;
+    assert_eq!(listener.hear(1).await.len(), 1);
 }
 
 /// B13: every command has its time.
