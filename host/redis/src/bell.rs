@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::{Msg, PushInfo, PushKind};
+use stem_core::names::QueueName;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -75,6 +76,17 @@ impl Bell {
         ears.retain(|ear| ear.strong_count() > 0);
         ears.push(Arc::downgrade(&ear));
         ear
+    }
+
+    /// Wakes who waits here for work in one of these queues.
+    pub(crate) fn ring_for_work(&self, queues: &[QueueName]) {
+        self.ears.ring(|topic| match topic {
+            Topic::Work(names) => queues.iter().any(|queue| {
+                let queue = queue.as_str();
+                names.iter().any(|name| name == queue)
+            }),
+            Topic::Records | Topic::Commands => false,
+        });
     }
 }
 

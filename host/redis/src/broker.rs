@@ -10,11 +10,12 @@ use stem_core::broker::{
     Settling, Wakeups,
 };
 use stem_core::clock::in_millis;
-use stem_core::names::QueueName;
+use stem_core::names::{QueueName, WorkerName};
 use stem_core::queues::CancelMode;
 use stem_core::store_error::StoreError;
 
 use crate::entry::{self, Entry};
+use crate::lines::Taken;
 use crate::problem::{Problem, Stepped};
 use crate::reply;
 use crate::scripts;
@@ -39,7 +40,7 @@ impl Broker for Store {
                 .arg(entry::place(publication))
                 .arg(entry::tail(publication));
         }
-        let answer = self.run(PUBLISH, &call).await?;
+        let answer = self.run_through(PUBLISH, &call).await?;
         let marks = self.named(PUBLISH, reply::marks(answer, ids.len()))?;
         let mut marks = marks.into_iter();
         let published = publications.iter().map(|publication| {
@@ -54,15 +55,17 @@ impl Broker for Store {
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError> {
-        let mut call = self.call(&scripts::CLAIM);
-        call.arg(claim.worker.as_str())
-            .arg(claim.limit)
-            .arg(in_millis(claim.lease));
-        for queue in &claim.queues {
-            call.arg(queue.as_str());
+        let mut line = self.shared.lines.take();
+        loop {
+            let claimed = self.claim_on(&mut line, claim).await?;
+            if claimed.is_more && claimed.deliveries.is_empty() {
+                continue;
+            }
+            if claimed.is_more {
+                self.shared.bell.ring_for_work(&claim.queues);
+            }
+            return Ok(claimed.deliveries);
         }
-        let answer = self.run(CLAIM, &call).await?;
-        self.named(CLAIM, deliveries(answer))
     }
 
     async fn renew(
@@ -100,16 +103,57 @@ impl Broker for Store {
     }
 }
 
-fn deliveries(answer: Value) -> Stepped<Vec<Delivery>> {
+/// What one run of the script gives.
+struct Claimed {
+    deliveries: Vec<Delivery>,
+    /// Whether there may be more at once: an answer has a size, and what has to be done before it another bound.
+    is_more: bool,
+}
+
+impl Store {
+    async fn claim_on(&self, line: &mut Taken<'_>, claim: &Claim) -> Result<Claimed, StoreError> {
+        let mut call = self.call(&scripts::CLAIM);
+        line.ask(&mut call);
+        call.arg(claim.worker.as_str())
+            .arg(claim.limit)
+            .arg(in_millis(claim.lease));
+        for queue in &claim.queues {
+            call.arg(queue.as_str());
+        }
+        let answer = self.run(CLAIM, &call).await?;
+        line.hear();
+        self.named(CLAIM, claimed(answer))
+    }
+
+    /// Gives back what claims have leased whose answers never arrived: nobody here asks for more.
+    pub(crate) async fn give_back(&self, worker: &WorkerName) -> Result<(), StoreError> {
+        while let Some(mut line) = self.shared.lines.take_unanswered() {
+            let nothing = Claim {
+                worker: worker.clone(),
+                queues: Vec::new(),
+                limit: 0,
+                lease: Duration::ZERO,
+            };
+            self.claim_on(&mut line, &nothing).await?;
+        }
+        Ok(())
+    }
+}
+
+fn claimed(answer: Value) -> Stepped<Claimed> {
     let mut values = reply::list(answer)?.into_iter();
     let now = reply::time(reply::next(&mut values)?)?;
+    let is_more = reply::number(reply::next(&mut values)?)? == 1;
     let mut deliveries = Vec::with_capacity(values.len() / 2);
     while let Some(id) = values.next() {
         let id = reply::id(&reply::bytes(id)?)?;
         let blob = reply::bytes(reply::next(&mut values)?)?;
         deliveries.push(Entry::new(id, blob)?.delivery(now)?);
     }
-    Ok(deliveries)
+    Ok(Claimed {
+        deliveries,
+        is_more,
+    })
 }
 
 fn renewal(mark: u8) -> Stepped<Renewal> {

@@ -62,6 +62,7 @@ impl Control for Store {
     }
 
     async fn leave(&self, worker: &WorkerName) -> Result<(), StoreError> {
+        self.give_back(worker).await?;
         let mut call = self.call(&scripts::LEAVE);
         call.arg(worker.as_str());
         self.run("leave", &call).await?;

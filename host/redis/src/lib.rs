@@ -12,6 +12,7 @@
 //! | `lanes:QUEUE` | a hash of the queue's lanes: how many entries of each came back | with its lanes |
 //! | `leased` | a hash of leases by id: which delivery, until when, whose, of which queue: the only authority | while something runs |
 //! | `ends:QUEUE`, `running` | a sorted set of what was claimed together by when it may end: where to look for lost leases; how many leases each queue has | while something runs |
+//! | `c:LINE` | the last claim on a line: its number, until when it leased, and the ids of what it leased | ten minutes after its leases |
 //! | `due:QUEUE` | a sorted set of ids by due time | while something is held |
 //! | `dead`, `graves`, `deaths` | dead letters in the order in which they died; why; how many of each queue | 7 days a letter |
 //! | `r:ID` | the record of an envelope that lives or is a dead letter: revision, generation, delivery, end, and the record itself | its retention |
@@ -37,6 +38,7 @@ mod deployments;
 mod endpoint;
 mod entry;
 mod key_value;
+mod lines;
 mod link;
 mod module_store;
 mod options;

@@ -30,7 +30,10 @@ impl Queues for Store {
     async fn queues(&self) -> Result<Vec<QueueStatus>, StoreError> {
         const COUNT: &str = "count what queues hold";
         let call = self.call(&scripts::QUEUES);
-        let answer = self.run_bulk(COUNT, &call).await?;
+        let mut answer = Value::Nil;
+        while answer == Value::Nil {
+            answer = self.run_bulk(COUNT, &call).await?;
+        }
         let queues = reply::list(answer)
             .and_then(|queues| queues.into_iter().map(status).collect::<Stepped<Vec<_>>>());
         let mut queues = self.named(COUNT, queues)?;

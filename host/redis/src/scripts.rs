@@ -16,6 +16,7 @@ pub(crate) struct Script {
 }
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const BACK: &str = include_str!("scripts/back.lua");
 const BUCKET: &str = include_str!("scripts/bucket.lua");
 
 impl Script {
@@ -55,8 +56,8 @@ macro_rules! scripts {
 }
 
 scripts! {
-    PUBLISH filling promising [include_str!("scripts/publish.lua")],
-    CLAIM draining [include_str!("scripts/claim.lua")],
+    PUBLISH filling promising [BACK, include_str!("scripts/publish.lua")],
+    CLAIM draining [BACK, include_str!("scripts/claim.lua")],
     RENEW draining [include_str!("scripts/renew.lua")],
     SETTLE draining promising [include_str!("scripts/settle.lua")],
     ALARM draining [include_str!("scripts/alarm.lua")],
@@ -66,11 +67,11 @@ scripts! {
     RECORDS draining [include_str!("scripts/records.lua")],
     FIND draining [include_str!("scripts/find.lua")],
     CANCEL draining promising [include_str!("scripts/cancel.lua")],
-    WAITING draining [include_str!("scripts/waiting.lua")],
+    WAITING draining [BACK, include_str!("scripts/waiting.lua")],
     COUNT_WAITING draining [include_str!("scripts/count_waiting.lua")],
-    QUEUES draining [include_str!("scripts/queues.lua")],
+    QUEUES draining [BACK, include_str!("scripts/queues.lua")],
     PAUSE draining promising [include_str!("scripts/pause.lua")],
-    REPLAY draining promising [include_str!("scripts/replay.lua")],
+    REPLAY draining promising [BACK, include_str!("scripts/replay.lua")],
     REMOVE draining promising [include_str!("scripts/remove.lua")],
     LETTERS draining [include_str!("scripts/letters.lua")],
     SHOW draining [include_str!("scripts/show.lua")],

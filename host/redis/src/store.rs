@@ -9,6 +9,7 @@ use stem_core::store_error::StoreError;
 use stem_core::stores::Stores;
 
 use crate::bell::Bell;
+use crate::lines::Lines;
 use crate::link::{Call, Link};
 use crate::options::Options;
 use crate::problem::Stepped;
@@ -32,6 +33,7 @@ pub(crate) struct Shared {
     kept: Option<Link>,
     route: Arc<Route>,
     pub(crate) bell: Arc<Bell>,
+    pub(crate) lines: Lines,
     pub(crate) reserve: Reserve,
     pub(crate) prefix: String,
     pub(crate) options: Options,
@@ -70,6 +72,20 @@ impl Store {
         call: &Call,
     ) -> Result<Value, StoreError> {
         self.shared.run(operation, call).await
+    }
+
+    /// Runs a script that may have more to bring back into lanes than one run does: then it answers nothing.
+    pub(crate) async fn run_through(
+        &self,
+        operation: &'static str,
+        call: &Call,
+    ) -> Result<Value, StoreError> {
+        loop {
+            let answer = self.run(operation, call).await?;
+            if answer != Value::Nil {
+                return Ok(answer);
+            }
+        }
     }
 
     /// Runs a script whose answer may be large or take long.
@@ -117,6 +133,7 @@ impl Shared {
             bulk: link("bulk"),
             bell: Bell::start(link("listen"), &prefix).await?,
             kept,
+            lines: Lines::default(),
             reserve: Reserve::new(Arc::clone(&options.clock)),
             beating: Mutex::default(),
             subject: options.url.to_string(),

@@ -1,27 +1,44 @@
 -- Leases at most so many envelopes to a worker: what is due and what was lost goes back into its lane first, then the
--- heads of the lanes are taken. Takes the worker, the limit, the lease, and queues, the first one first.
--- Answers the time, then each delivery's id and envelope.
+-- heads of the lanes are taken. Takes the line on which it is asked, the claim's number there and that of the last one
+-- whose answer arrived; the worker, the limit, the lease, and queues, the first one first.
+-- Answers the time, whether there is more to be had at once, then each delivery's id and envelope.
 
-local worker, limit, length = ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local line, number, arrived = P .. 'c:' .. ARGV[1], tonumber(ARGV[2]), tonumber(ARGV[3])
+local worker, limit, length = ARGV[4], tonumber(ARGV[5]), tonumber(ARGV[6])
+local FIRST_QUEUE = 7
 local now = time()
+local ends = now + length
 local AGEING = 60000
+-- How long a claim may be under way and still be known as one that its line has given up.
+local LINGER = 600000
 
--- Puts back what its worker has lost.
-local function rescue(queue)
-  local alive = {ids = {}, ends = math.huge, batches = {}}
-  local lost = lapsed(queue, now, CHUNK, alive)
-  for _, id in ipairs(lost) do
-    local e = read(id)
-    if e then
-      e.deliveries, e.losses = e.deliveries + 1, e.losses + 1
-      write(e)
-      give_back(e)
+-- Puts back what the line's last claim leased, where its answer never arrived: no worker was lost. Answers whether this
+-- claim still is one: a line has given up whatever comes later than a newer one.
+local function continue_line()
+  local head = call('GETRANGE', line, '0', '7')
+  if head == '' then return true end
+  local last = unpack_bytes('>I8', head)
+  if last >= number then return false end
+  if last <= arrived then return true end
+  local kept, unheard = call('GET', line), {}
+  local till = unpack_bytes('>I8', kept, 9)
+  for i = 17, #kept, 16 do
+    local id = kept:sub(i, i + 15)
+    local stored = call('HGET', P .. 'leased', id)
+    local lease = stored and unpack_lease(stored)
+    -- Where it ends at another time it is another lease.
+    if lease and lease.ends == till then
+      put_back(id, 0)
+      unheard[lease.queue] = unheard[lease.queue] or {}
+      table.insert(unheard[lease.queue], id)
     end
   end
-  remove_leases(queue, lost)
-  spread(alive.batches, 'ZREM', P .. 'ends:' .. queue)
-  index_leases(queue, alive.ends, alive.ids)
+  for queue, ids in pairs(unheard) do remove_leases(queue, ids) end
+  ring(unheard)
+  return true
 end
+
+if not continue_line() then return {now, 0} end
 
 -- The next entries of a lane, pairs of a position and an id, the first one first: what came back lies before what
 -- nobody has had yet.
@@ -103,35 +120,40 @@ local function lanes_of(queue)
   return lanes
 end
 
--- The positions and ids of what is to be run next in a queue, the first one first; out of their lanes.
+-- What is to be run next in a queue, the first one first: positions, ids, and whose they are.
 local function next_entries(queue, wanted)
   local lanes = lanes_of(queue)
   if #lanes == 1 then
-    local lane = lanes[1]
-    peek(lane, wanted)
-    take(lane, #lane.ids)
-    return lane.positions, lane.ids
+    peek(lanes[1], wanted)
+    return lanes[1].positions, lanes[1].ids, lanes
   end
+  local order = choose(lanes, wanted)
   local positions, ids = {}, {}
-  for i, chosen in ipairs(choose(lanes, wanted)) do
+  for i, chosen in ipairs(order) do
     positions[i], ids[i] = chosen.lane.positions[chosen.place], chosen.lane.ids[chosen.place]
   end
-  for _, lane in ipairs(lanes) do
-    if lane.next > 1 then take(lane, lane.next - 1) end
-  end
-  return positions, ids
+  return positions, ids, lanes, order
 end
 
-local answer, given = {now}, 0
-local ends = now + length
+-- Takes the first so many of these out of their lanes.
+local function take_all(lanes, order, number)
+  if not order then
+    take(lanes[1], number)
+    return
+  end
+  local taken = {}
+  for i = 1, number do taken[order[i].lane] = order[i].place end
+  for lane, last in pairs(taken) do take(lane, last) end
+end
+
 -- What is written for a delivery: the same for all that are claimed together and have been delivered as often.
 local function lease_for(envelope, queue, known)
   local flags = envelope:byte(2)
   local is_plain = flags == 0 and envelope:byte(64) == 0
   local delivery = unpack_bytes('>I4', envelope, 13) + 1
-  local number = is_plain and delivery or -delivery
-  known[number] = known[number] or pack_lease(delivery, ends, is_plain and PLAIN or 0, worker, queue)
-  return known[number]
+  local key = is_plain and delivery or -delivery
+  known[key] = known[key] or pack_lease(delivery, ends, is_plain and PLAIN or 0, worker, queue)
+  return known[key]
 end
 
 -- Whether an envelope still is what its entry stood for: a server that has lost its last second may know the entry
@@ -142,34 +164,63 @@ local function is_ready(envelope, position)
     and envelope:find(position, 30, true) == 30
 end
 
+-- How much an answer holds, about: nobody else is served while the server puts it together. How large envelopes are is
+-- known when they have been read, a few at a time.
+local ROOM, FEW = 4194304, 16
+local answer, given, size, largest = {now, 0}, 0, 0, 0
+-- What the line keeps of it.
+local heard = {pack_bytes('>I8I8', number, ends)}
+
+local function is_full()
+  return size >= ROOM
+end
+
+-- How many are read next: as many as have room, if they are like the largest.
+local function portion()
+  if largest == 0 then return 4 end
+  return math.min(FEW, math.ceil((ROOM - size) / largest))
+end
+
+-- Leases what is ready of these, as far as there is room. Answers how many it has looked at.
 local function hand_out(queue, positions, ids)
-  local keys, leases, leased, known = {}, {}, {}, {}
+  local keys, leases, leased, known, seen, count = {}, {}, {}, {}, 0, 0
   for i, id in ipairs(ids) do keys[i] = P .. 'e:' .. id end
-  for i = 1, #keys, CHUNK do
-    local envelopes = call('MGET', unpack(keys, i, math.min(i + CHUNK - 1, #keys)))
-    for j, envelope in ipairs(envelopes) do
-      local id = ids[i + j - 1]
-      if is_ready(envelope, positions[i + j - 1]) then
-        leased[#leased + 1] = id
-        leases[2 * #leased - 1] = id
-        leases[2 * #leased] = lease_for(envelope, queue, known)
-        answer[2 * given + 2], answer[2 * given + 3] = id, envelope
-        given = given + 1
+  while seen < #ids and not is_full() do
+    for _, envelope in ipairs(call('MGET', unpack(keys, seen + 1, math.min(seen + portion(), #keys)))) do
+      seen = seen + 1
+      if is_ready(envelope, positions[seen]) then
+        local id, at, bytes = ids[seen], 2 * (given + count) + 3, #envelope
+        count = count + 1
+        leased[count] = id
+        leases[2 * count - 1], leases[2 * count] = id, lease_for(envelope, queue, known)
+        answer[at], answer[at + 1] = id, envelope
+        size, largest = size + bytes, bytes > largest and bytes or largest
       end
     end
   end
+  given = given + count
   put_leases(queue, leases)
-  index_leases(queue, ends, leased)
+  local entries = index_leases(queue, ends, leased)
+  for i = 2, #entries, 2 do heard[#heard + 1] = entries[i] end
+  return seen
 end
 
-for i = 4, #ARGV do
-  local queue = ARGV[i]
-  local wanted = limit - given
-  if wanted > 0 and call('SISMEMBER', P .. 'paused', queue) == 0 then
-    rescue(queue)
-    promote(queue, now)
-    local positions, ids = next_entries(queue, wanted)
-    if #ids > 0 then hand_out(queue, positions, ids) end
-  end
+local function claim_from(queue)
+  rescue(queue, now)
+  promote(queue, now)
+  if is_more then return end
+  local positions, ids, lanes, order = next_entries(queue, limit - given)
+  if #ids > 0 then take_all(lanes, order, hand_out(queue, positions, ids)) end
 end
+
+for i = FIRST_QUEUE, #ARGV do
+  if given >= limit or is_more or is_full() then break end
+  if call('SISMEMBER', P .. 'paused', ARGV[i]) == 0 then claim_from(ARGV[i]) end
+end
+
+-- Where every answer has arrived, and this one gives nothing, the line stays as it is.
+if given > 0 or number ~= arrived + 1 then
+  call('SET', line, table.concat(heard), 'PXAT', after(now, length + LINGER))
+end
+if given < limit and (is_more or is_full()) then answer[2] = 1 end
 return answer

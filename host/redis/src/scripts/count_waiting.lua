@@ -9,9 +9,6 @@ if priority == '' then
   local first = tonumber(after) or 0
   ids = call('ZREVRANGE', P .. 'due:' .. queue, first, first + CHUNK - 1)
   if #ids == CHUNK then next_one = tostring(first + CHUNK) end
-  if first == 0 then
-    for _, id in ipairs(lapsed(queue, time(), math.huge)) do ids[#ids + 1] = id end
-  end
 else
   if after == '' then
     -- What came back was with workers: there is never more of it than they can hold.

@@ -19,13 +19,12 @@ local function time()
   return t[1] * 1000 + math.floor(t[2] / 1000)
 end
 
--- Calls a command with a list of arguments of any length behind the given ones, and adds its answers up.
-local function spread(list, command, ...)
+-- Calls a command with a list of arguments of any length, behind a key where there is one, and adds its answers up.
+local function spread(list, command, key)
   local sum = 0
   for i = 1, #list, CHUNK do
-    local arguments = {...}
-    for j = i, math.min(i + CHUNK - 1, #list) do arguments[#arguments + 1] = list[j] end
-    sum = sum + call(command, unpack(arguments))
+    local last = math.min(i + CHUNK - 1, #list)
+    sum = sum + (key and call(command, key, unpack(list, i, last)) or call(command, unpack(list, i, last)))
   end
   return sum
 end
@@ -214,7 +213,7 @@ local function write_marked(e)
 end
 
 -- Makes a note of when the leases of these envelopes end. What was claimed together is one entry of the index: it says
--- where to look, and the leases say what is so.
+-- where to look, and the leases say what is so. Answers the entries, pairs of a time and ids.
 local BATCH = 64
 local function index_leases(queue, ends, ids)
   local arguments = {}
@@ -223,54 +222,13 @@ local function index_leases(queue, ends, ids)
     arguments[#arguments + 1] = table.concat(ids, '', i, math.min(i + BATCH - 1, #ids))
   end
   spread(arguments, 'ZADD', P .. 'ends:' .. queue)
-end
-
--- The envelopes whose leases have ended, at most so many and some; and, where it is asked for, those that were
--- prolonged, with the first time at which one ends.
-local function lapsed(queue, now, wanted, seen)
-  -- What was claimed again is in more than one batch.
-  local found, known = {}, {}
-  for _, batch in ipairs(call('ZRANGEBYSCORE', P .. 'ends:' .. queue, '-inf', now, 'LIMIT', 0, CHUNK)) do
-    local ids = {}
-    for i = 1, #batch, 16 do ids[#ids + 1] = batch:sub(i, i + 15) end
-    local leases = call('HMGET', P .. 'leased', unpack(ids))
-    for i, lease in ipairs(leases) do
-      local _, ends
-      if lease then _, ends = unpack_bytes('>I4I8', lease) end
-      if known[ids[i]] then ends = nil end
-      known[ids[i]] = true
-      if ends and ends <= now then
-        found[#found + 1] = ids[i]
-      elseif ends and seen then
-        seen.ids[#seen.ids + 1] = ids[i]
-        seen.ends = math.min(seen.ends, ends)
-      end
-    end
-    if seen then seen.batches[#seen.batches + 1] = batch end
-    if #found >= wanted then break end
-  end
-  return found
+  return arguments
 end
 
 -- Ends leases. What was claimed together and ends together leaves the index with it; the rest leaves it in its time.
 local function end_leases(queue, ids)
   remove_leases(queue, ids)
   if #ids <= BATCH then call('ZREM', P .. 'ends:' .. queue, table.concat(ids)) end
-end
-
--- Puts what has fallen due at the end of its lane, in the order in which it fell due.
-local function promote(queue, now)
-  local held = P .. 'due:' .. queue
-  local due = call('ZRANGEBYSCORE', held, '-inf', now, 'LIMIT', 0, CHUNK)
-  for _, id in ipairs(due) do
-    local e = read(id)
-    if e then
-      e.place, e.flags = IN_LANE, has(e.flags, RETRY) and e.flags - RETRY or e.flags
-      e.position = append(queue, e.priority, e.id)
-      write(e)
-    end
-  end
-  spread(due, 'ZREM', held)
 end
 
 -- === ends ===

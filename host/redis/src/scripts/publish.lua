@@ -1,6 +1,6 @@
 -- Publishes envelopes, all or none. For each: its id; its place (the priority's digit, the due time: '' now, '+n' after so
 -- long, '@n' at that time, a space, and the queue); and what is kept of it behind the head.
--- Answers 1 for each that is new.
+-- Answers 1 for each that is new; nothing where more is due than one run can put before them, and nothing is published.
 
 local now = time()
 local FIELDS = 3
@@ -35,6 +35,7 @@ end
 
 -- What is due joined its lane before what is published now.
 for queue in pairs(queues) do promote(queue, now) end
+if is_more then return false end
 
 local are_all_new = spread(known_keys, 'EXISTS') == 0
 

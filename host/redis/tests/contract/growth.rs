@@ -44,7 +44,7 @@ async fn what_goes_by_itself_has_a_lifetime() {
     for key in &all {
         let name = String::from_utf8_lossy(key).into_owned();
         let (_, name) = name.split_once("}:").expect("a namespace");
-        let goes_by_itself = ["r:", "k:", "m:", "usage:", "commands"];
+        let goes_by_itself = ["c:", "r:", "k:", "m:", "usage:", "commands"];
         if goes_by_itself.iter().any(|start| name.starts_with(start)) {
             assert!(lifetime(&moved.server, key) > 0, "{name}");
         }

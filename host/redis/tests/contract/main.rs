@@ -1,5 +1,6 @@
 //! The Redis store keeps every promise of the contract, on a real server.
 
+mod backlog;
 mod cluster;
 mod clustered;
 mod cuts;
@@ -9,6 +10,7 @@ mod growth;
 mod joined;
 mod keys;
 mod life;
+mod lines;
 mod load;
 mod mixed;
 mod moved;

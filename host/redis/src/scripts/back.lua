@@ -1,0 +1,73 @@
+-- What the scripts share that bring envelopes back into their lanes: what falls due, and what its worker gives up. One run
+-- looks at a bounded number, and knows whether there may be more: then it does nothing else, and is called again at once.
+
+local budget, is_more = CHUNK, false
+
+local function spend(number)
+  budget = math.max(0, budget - number)
+end
+
+-- Puts what has fallen due at the end of its lane, in the order in which it fell due.
+local function promote(queue, now)
+  local held = P .. 'due:' .. queue
+  local due = call('ZRANGEBYSCORE', held, '-inf', now, 'LIMIT', 0, budget + 1)
+  if #due > budget then
+    is_more = true
+    due[#due] = nil
+  end
+  for _, id in ipairs(due) do
+    local e = read(id)
+    if e then
+      e.place, e.flags = IN_LANE, has(e.flags, RETRY) and e.flags - RETRY or e.flags
+      e.position = append(queue, e.priority, e.id)
+      write(e)
+    end
+  end
+  spread(due, 'ZREM', held)
+  spend(#due)
+end
+
+-- Puts back what a worker had: its delivery has ended, and no attempt is charged.
+local function put_back(id, losses)
+  local e = read(id)
+  if not e then return end
+  e.deliveries, e.losses = e.deliveries + 1, e.losses + losses
+  write(e)
+  give_back(e)
+end
+
+-- Looks at what was claimed together: what its worker has lost goes back, and at the rest is looked when it may next end.
+local function look_at(queue, batch, now)
+  local ids, lost, alive, first = {}, {}, {}, math.huge
+  for i = 1, #batch, 16 do ids[#ids + 1] = batch:sub(i, i + 15) end
+  for i, lease in ipairs(call('HMGET', P .. 'leased', unpack(ids))) do
+    local _, ends
+    if lease then _, ends = unpack_bytes('>I4I8', lease) end
+    if ends and ends <= now then
+      lost[#lost + 1] = ids[i]
+    elseif ends then
+      alive[#alive + 1], first = ids[i], math.min(first, ends)
+    end
+  end
+  for _, id in ipairs(lost) do put_back(id, 1) end
+  -- What was claimed several times is in several batches, and has one lease to lose.
+  remove_leases(queue, lost)
+  index_leases(queue, first, alive)
+  spend(#ids)
+end
+
+-- Puts back what its worker has lost.
+local function rescue(queue, now)
+  local index, few = P .. 'ends:' .. queue, 16
+  while true do
+    local batches = call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, few)
+    if #batches == 0 then return end
+    if budget == 0 then
+      is_more = true
+      return
+    end
+    spread(batches, 'ZREM', index)
+    for _, batch in ipairs(batches) do look_at(queue, batch, now) end
+    if #batches < few then return end
+  end
+end
