@@ -46,6 +46,26 @@ impl Kept {
             record: reply::decode("a record", &blob[HEAD..])?,
         })
     }
+
+    /// Whether this report was added to it before: by the numbers of its delivery, and by times that no other one has.
+    pub(crate) fn has(&self, report: &Report) -> bool {
+        let attempts = &self.record.attempts;
+        match (&report.attempt, &report.end) {
+            (Some(sent), _) if !attempts.is_empty() => attempts.iter().any(|known| {
+                let times = (known.started_at, known.ended_at);
+                known.delivery == sent.delivery
+                    && known.worker == sent.worker
+                    && times == (sent.started_at, sent.ended_at)
+            }),
+            (_, Some(sent)) => {
+                let numbers = (self.record.generation, self.delivery);
+                let end = self.record.end.as_ref();
+                numbers == (report.generation, report.delivery)
+                    && end.is_some_and(|end| (end.state, end.at) == (sent.state, sent.at))
+            }
+            (_, None) => false,
+        }
+    }
 }
 
 /// A report ready to be stored behind what was kept before.
@@ -104,6 +124,8 @@ pub(crate) fn end_state(digit: u8) -> Stepped<Option<EndState>> {
 /// Something that is written with a record, once what was kept before is known.
 pub(crate) trait Writing {
     fn id(&self) -> EnvelopeId;
+    /// Whether this record has it already.
+    fn is_in(&self, kept: &Kept) -> bool;
     /// Adds it to the script's arguments, and gives what is to be summed.
     fn add_to(
         &self,
@@ -115,7 +137,7 @@ pub(crate) trait Writing {
 /// Something on its way, its place among what was asked for, and what was kept before it.
 pub(crate) struct Pending<W> {
     index: usize,
-    writing: W,
+    pub(crate) writing: W,
     kept: Option<Kept>,
 }
 
@@ -168,6 +190,11 @@ impl<W: Writing> Batch<W> {
         let mut again = Vec::with_capacity(round.len());
         for (mut pending, verdict) in round.into_iter().zip(verdicts) {
             if verdict == Value::Int(0) {
+                continue;
+            }
+            if let Value::Array(kept) = verdict {
+                let blob = reply::bytes(reply::next(&mut kept.into_iter())?)?;
+                self.outcomes[pending.index] = pending.writing.is_in(&Kept::read(&blob)?);
                 continue;
             }
             if verdict != Value::Int(1) {

@@ -139,6 +139,10 @@ impl Writing for Report {
         self.id
     }
 
+    fn is_in(&self, kept: &Kept) -> bool {
+        kept.has(self)
+    }
+
     fn add_to(
         &self,
         call: &mut Call,

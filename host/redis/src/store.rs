@@ -17,6 +17,7 @@ use crate::reserve::Reserve;
 use crate::route::Route;
 use crate::scripts::Script;
 use crate::server;
+use crate::settle::Unheard;
 
 /// An open store. Dropping the last handle ends its connections.
 pub struct Store {
@@ -37,6 +38,7 @@ pub(crate) struct Shared {
     pub(crate) reserve: Reserve,
     pub(crate) prefix: String,
     pub(crate) options: Options,
+    pub(crate) unheard: Unheard,
     /// Workers that the server knows from here, unless it has lost what it held.
     beating: Mutex<BTreeSet<WorkerName>>,
     subject: String,
@@ -135,6 +137,7 @@ impl Shared {
             kept,
             lines: Lines::default(),
             reserve: Reserve::new(Arc::clone(&options.clock)),
+            unheard: Unheard::default(),
             beating: Mutex::default(),
             subject: options.url.to_string(),
             quick,

@@ -1,7 +1,8 @@
 -- Ends deliveries, all of them or, where one cannot be ended as it was sent, none. Takes their number, and for each its
 -- receipt (the id, the delivery, what becomes of it: a ack, r retry, s snooze, f fault, l release, d dead letter, and a
--- delay or a charge); its grave; its record, and how long that is kept. Then the sums of what attempts used.
--- Answers 1 where all is done; else for each 1 as it should be, 0 its lease was lost, or the record that it continues.
+-- delay or a charge, and one byte more where it was sent before); its grave; its record, and how long that is kept. Then the sums of what attempts used.
+-- Answers 1 where all is done; else for each 1 as it should be, 0 its lease was lost, the record that it continues, or, in
+-- a list, a record that says whether it was ended by this very delivery before.
 
 local FIELDS = 4
 local number = tonumber(ARGV[1])
@@ -23,6 +24,16 @@ local function compare(e, body)
   return call('GET', P .. 'r:' .. e.id) or ''
 end
 
+-- What is kept where a delivery has no lease any more, and may have been ended by what was sent before.
+local RECEIPT = 29
+local function lost(receipt, body)
+  if body == '' or #receipt == RECEIPT then return 0 end
+  local id = receipt:sub(1, 16)
+  local e = read(id)
+  if record(id, e).delivery < unpack_bytes('>I4', receipt, 17) then return 0 end
+  return {call('GET', record_key(id, e))}
+end
+
 local ACK = string.byte('a')
 local answers, is_as_sent = {}, true
 -- The envelopes that were looked at, and the ids of all by queue.
@@ -39,7 +50,7 @@ local function look(n)
   local i = 2 + (n - 1) * FIELDS
   local e = find(ARGV[i])
   envelopes[n] = e
-  answers[n] = e and compare(e, ARGV[i + 2]) or 0
+  answers[n] = e and compare(e, ARGV[i + 2]) or lost(ARGV[i], ARGV[i + 2])
   if answers[n] == 1 then add(e.queue, e.id) else is_as_sent = false end
 end
 
@@ -54,7 +65,7 @@ for i = 1, number, CHUNK do
     local known = lease and (leases[lease] or unpack_lease(lease))
     if known then leases[lease] = known end
     if not known or known.delivery ~= unpack_bytes('>I4', receipt, 17) then
-      answers[n], is_as_sent = 0, false
+      answers[n], is_as_sent = lost(receipt, body), false
     elseif known.plain == PLAIN and receipt:byte(21) == ACK and (body == '' or continues(body) == 0) then
       answers[n] = 1
       add(known.queue, ids[n])

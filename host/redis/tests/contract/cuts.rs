@@ -1,13 +1,18 @@
 //! Connections that are cut in the middle of something: who asked does not know whether it was done, and asks again.
 
+use std::slice;
 use std::time::Duration;
 
 use futures::future::join_all;
-use stem_core::broker::{Claim, Published, Settled};
+use stem_core::broker::{Claim, Published, Settled, Settling};
 use stem_core::ids::EnvelopeId;
+use stem_core::outcome::Settlement;
+use stem_core::record::Report;
 use stem_core::state::EndState;
 use stem_core::store_error::StoreError;
-use stem_testkit::builders::{DEFAULT_QUEUE, ending, publication, publications, queue_name};
+use stem_testkit::builders::{
+    DEFAULT_QUEUE, end, ending, fence, publication, publications, queue_name, report, settling,
+};
 use stem_testkit::process::{Process, within};
 use stem_testkit::proxy::Way;
 
@@ -56,14 +61,10 @@ async fn assert_ended_once(process: &Process, id: EnvelopeId) {
     assert_eq!(process.counts().await, [0; 4]);
 }
 
-/// R2, B13: cut before it is done, or after it, it is done once.
+/// R2, B13: cut before it is done, or after it, it is done once, and whoever sends it again is told so.
 #[tokio::test]
 async fn a_settlement_that_was_cut_ends_its_envelope_once() {
-    for (way, bytes, expected) in [
-        (Way::ToServer, 300, Settled::Done),
-        (Way::ToClient, 0, Settled::Lost),
-        (Way::ToClient, 2, Settled::Lost),
-    ] {
+    for (way, bytes) in [(Way::ToServer, 300), (Way::ToClient, 0), (Way::ToClient, 2)] {
         let line = Line::start().await;
         let (far, near) = line.processes().await;
         let id = far.add(&publication()).await;
@@ -71,9 +72,60 @@ async fn a_settlement_that_was_cut_ends_its_envelope_once() {
         line.proxy.cut_after(way, bytes);
         let ending = [ending(&delivery, EndState::Succeeded)];
         assert_cut(far.stores.broker.settle(&ending).await);
-        assert_eq!(far.settle_all(&ending).await, [expected], "{way:?} {bytes}");
+        let settled = far.settle_all(&ending).await;
+        assert_eq!(settled, [Settled::Done], "{way:?} {bytes}");
         assert_ended_once(&near, id).await;
     }
+}
+
+/// Settles what is claimed next, and loses the answer.
+async fn settle_unheard(line: &Line, far: &Process, settlement: Settlement) -> Settling {
+    let delivery = far.claim_one().await;
+    let settling = Settling {
+        report: Some(report(&fence(&delivery))),
+        ..settling(&delivery, settlement)
+    };
+    line.proxy.cut_after(Way::ToClient, 0);
+    assert_cut(far.stores.broker.settle(slice::from_ref(&settling)).await);
+    settling
+}
+
+/// B4, B13: also where the envelope has lived on, and others have ended it since.
+#[tokio::test]
+async fn a_settlement_that_is_sent_again_is_answered_as_the_first_time() {
+    let line = Line::start().await;
+    let (far, near) = line.processes().await;
+    let id = near.add(&publication()).await;
+    let retried = settle_unheard(&line, &far, Settlement::Retry(Duration::ZERO)).await;
+    near.end_next(EndState::Succeeded).await;
+    let sent = [retried];
+    assert_eq!(far.settle_all(&sent).await, [Settled::Done]);
+    assert_eq!(near.record(id).await.map(|it| it.attempts.len()), Some(2));
+    // Now it is heard.
+    assert_eq!(far.settle_all(&sent).await, [Settled::Lost]);
+}
+
+/// B4, R4: an end of which no value is kept is told from another one by its numbers and its time.
+#[tokio::test]
+async fn a_settlement_that_is_sent_again_without_a_value_is_answered_as_the_first_time() {
+    for (second, expected) in [
+        (EndState::Succeeded, Settled::Done),
+        (EndState::Cancelled, Settled::Lost),
+    ] {
+        let line = Line::start().await;
+        let (far, near) = line.processes().await;
+        near.add(&publication()).await;
+        let mut ending = [ending(&far.claim_one().await, EndState::Succeeded)];
+        reported(&mut ending).retention = Duration::ZERO;
+        line.proxy.cut_after(Way::ToClient, 0);
+        assert_cut(far.stores.broker.settle(&ending).await);
+        reported(&mut ending).end = Some(end(second));
+        assert_eq!(far.settle_all(&ending).await, [expected], "{second:?}");
+    }
+}
+
+fn reported(ending: &mut [Settling; 1]) -> &mut Report {
+    ending[0].report.as_mut().expect("it reports")
 }
 
 fn short_claim(process: &Process) -> Claim {
