@@ -23,6 +23,7 @@
 //! | `deployments`, `newest`, `revision`, `module:DIGEST`, `pins` | what is deployed, and what envelopes are pinned to | until it is removed |
 //! | `commands`, `workers` | control: commands, heartbeats | a minute; an hour |
 //! | `written` | what was written last and waited for on replicas | a minute |
+//! | `counter` | what a script counts a bucket's value on with | within that script |
 //! | `queues`, `paused`, `seq` | names of queues that hold something, or are paused; the newest number | while they hold something |
 //!
 //! A claim takes entries out of their lanes and writes one lease for each envelope, and nothing else: the delivery that
@@ -32,6 +33,7 @@
 
 mod bell;
 mod broker;
+mod connector;
 mod control;
 mod dead_letters;
 mod deployments;
@@ -45,6 +47,7 @@ mod options;
 mod problem;
 mod queues;
 mod records;
+mod remedy;
 mod reply;
 mod reserve;
 mod result_store;

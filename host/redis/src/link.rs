@@ -1,24 +1,23 @@
-//! A connection to the server that comes back by itself: every command has a timeout, and tries to connect are capped and
-//! jittered (B13).
+//! A connection to the server that comes back by itself: every command has a timeout, which holds for whatever it waits
+//! for, and tries to connect are capped and jittered (B13).
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, ProtocolVersion, PushInfo, RedisError, ServerErrorKind,
-    ToRedisArgs, Value,
-};
+use redis::{Cmd, ProtocolVersion, PushInfo, RedisError, ToRedisArgs, Value};
 use stem_core::clock::in_millis;
 use tokio::sync::mpsc;
+use tokio::time::Sleep;
 
+use crate::connector::{Connector, Pause};
 use crate::options::Options;
 use crate::problem::{Problem, Stepped};
-use crate::route::{self, Route};
+use crate::remedy::{Remedy, is_lost, remedy};
+use crate::route::{self, Route, too_late};
 use crate::scripts::Script;
 
-const FIRST_PAUSE: Duration = Duration::from_millis(20);
-const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 /// Writes, also where the server's memory is full.
 const MARK: &str = "#!lua flags=allow-oom
 return redis.call('SET', KEYS[1] .. 'written', '', 'PX', 60000)";
@@ -26,55 +25,24 @@ return redis.call('SET', KEYS[1] .. 'written', '', 'PX', 60000)";
 /// One connection that many callers share.
 pub(crate) struct Link {
     route: Arc<Route>,
-    name: String,
     timeout: Duration,
     /// How many replicas must have what a call writes (B1).
     replicas: u32,
     /// Says what was tried where the server cannot be reached.
     advice: String,
-    current: Mutex<Current>,
-    /// Whoever connects holds it: the others wait for the outcome.
-    connecting: tokio::sync::Mutex<Pause>,
-}
-
-#[derive(Default)]
-struct Current {
-    connection: Option<MultiplexedConnection>,
-    /// Which connection it is, so that an error of an older one does not end it.
-    number: u64,
-}
-
-/// How long to wait before the next try: doubling, capped, jittered.
-#[derive(Default)]
-struct Pause(Option<Duration>);
-
-impl Pause {
-    async fn wait(&self) -> Duration {
-        let pause = self.0.unwrap_or_default();
-        let pause = pause.mul_f64(0.5 + rand::random::<f64>() / 2.0);
-        if !pause.is_zero() {
-            tokio::time::sleep(pause).await;
-        }
-        pause
-    }
-
-    fn grow(&mut self) {
-        let longer = self.0.map_or(FIRST_PAUSE, |pause| pause * 2);
-        self.0 = Some(longer.min(LONGEST_PAUSE));
-    }
+    connector: Connector,
 }
 
 impl Link {
     /// A link that connects when it is first used; `purpose` is the last part of its name.
     pub(crate) fn new(route: &Arc<Route>, options: &Options, purpose: &str) -> Self {
+        let name = format!("{}-{purpose}", options.connection_name);
         Self {
             route: Arc::clone(route),
-            name: format!("{}-{purpose}", options.connection_name),
+            connector: Connector::new(route, name, options.timeout),
             timeout: options.timeout,
             replicas: 0,
             advice: advice(options),
-            current: Mutex::default(),
-            connecting: tokio::sync::Mutex::default(),
         }
     }
 
@@ -84,7 +52,7 @@ impl Link {
     }
 
     pub(crate) fn name(&self) -> &str {
-        &self.name
+        self.connector.name()
     }
 
     /// How long a command may take.
@@ -95,13 +63,14 @@ impl Link {
     /// A connection of its own that is told what is published on these channels, and when it breaks.
     pub(crate) async fn subscribe(&self, channels: &[String]) -> Stepped<Subscribed> {
         let (sender, messages) = mpsc::unbounded_channel();
-        let config = self.config().set_push_sender(sender);
+        let plain = self.connector.config();
+        let config = plain.clone().set_push_sender(sender);
         let subscribing = async {
             // Whoever looks for the right server must not tell this sender of wrong ones that were left.
-            let place = self.route.connect(&self.config()).await?.place;
+            let place = self.route.connect(&plain).await?.place;
             let opening = self.route.open(&place, ProtocolVersion::RESP3, &config);
             let mut connection = opening.await?;
-            self.introduce(&mut connection).await;
+            self.connector.introduce(&mut connection).await;
             connection.subscribe(channels).await?;
             Ok(Subscribed {
                 connection,
@@ -109,7 +78,9 @@ impl Link {
                 messages,
             })
         };
-        let subscribed: Result<Subscribed, RedisError> = subscribing.await;
+        let subscribed = tokio::time::timeout(self.timeout, Box::pin(subscribing)).await;
+        let subscribed: Result<Subscribed, RedisError> =
+            subscribed.unwrap_or_else(|_| Err(too_late()));
         subscribed.map_err(|error| Failure::Unconnected(error).into_problem(self))
     }
 
@@ -159,9 +130,10 @@ impl Link {
 
     /// Sends a command until it has run: what was refused before is sent again, for as long as a command may take.
     async fn send(&self, command: &Cmd, script: Option<&Script>) -> Result<Answer, Failure> {
-        let (mut pause, mut waited) = (Pause::default(), Duration::ZERO);
+        let mut deadline = pin!(tokio::time::sleep(self.timeout));
+        let mut pause = Pause::default();
         loop {
-            let failure = match self.try_send(command).await {
+            let failure = match self.try_send(command, deadline.as_mut()).await {
                 Ok(answer) => return Ok(answer),
                 Err(failure) => failure,
             };
@@ -169,100 +141,48 @@ impl Link {
                 (Remedy::Load, Some(script)) => {
                     let mut load = redis::cmd("SCRIPT");
                     load.arg("LOAD").arg(&script.source);
-                    self.try_send(&load).await?;
+                    self.try_send(&load, deadline.as_mut()).await?;
                 }
                 (Remedy::Again, _) => {}
                 (Remedy::None | Remedy::Load, _) => return Err(failure),
             }
-            if waited >= self.timeout {
-                return Err(failure);
+            tokio::select! {
+                () = deadline.as_mut() => return Err(failure),
+                () = pause.wait() => {}
             }
-            waited += pause.wait().await;
             pause.grow();
         }
     }
 
-    async fn try_send(&self, command: &Cmd) -> Result<Answer, Failure> {
-        let (connection, number) = self.connection().await?;
+    /// Sends a command once, on a connection that there is or can be made in time.
+    async fn try_send(
+        &self,
+        command: &Cmd,
+        mut deadline: Pin<&mut Sleep>,
+    ) -> Result<Answer, Failure> {
+        let (connection, number) = tokio::select! {
+            connected = self.connector.connection() => connected.map_err(Failure::Unconnected)?,
+            () = deadline.as_mut() => return Err(Failure::Unconnected(too_late())),
+        };
         let mut sending = connection.clone();
-        match command.query_async(&mut sending).await {
-            Ok(value) => Ok(Answer {
-                value,
-                connection,
-                number,
-            }),
-            Err(error) => {
-                self.look_at(&error, number);
-                Err(Failure::Answered(error))
-            }
-        }
+        let answer = tokio::select! {
+            answer = command.query_async(&mut sending) => answer,
+            () = deadline.as_mut() => Err(too_late()),
+        };
+        let value = answer.inspect_err(|error| self.look_at(error, number));
+        Ok(Answer {
+            value: value.map_err(Failure::Answered)?,
+            connection,
+            number,
+        })
     }
 
     /// Gives a connection up where its error says that it is of no more use.
     fn look_at(&self, error: &RedisError, number: u64) {
         if is_lost(error) {
             self.route.learn_from(error);
-            self.give_up(number);
+            self.connector.give_up(number);
         }
-    }
-
-    async fn connection(&self) -> Result<(MultiplexedConnection, u64), Failure> {
-        if let Some(current) = self.current() {
-            return Ok(current);
-        }
-        let mut pause = self.connecting.lock().await;
-        // Somebody else may have connected in the meantime.
-        if let Some(current) = self.current() {
-            return Ok(current);
-        }
-        pause.wait().await;
-        match self.route.connect(&self.config()).await {
-            Ok(mut reached) => {
-                self.introduce(&mut reached.connection).await;
-                *pause = Pause::default();
-                Ok(self.put(reached.connection))
-            }
-            Err(error) => {
-                pause.grow();
-                Err(Failure::Unconnected(error))
-            }
-        }
-    }
-
-    fn config(&self) -> AsyncConnectionConfig {
-        AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.timeout))
-            .set_response_timeout(Some(self.timeout))
-    }
-
-    /// Gives a connection its name: a user that may not name its connections works without.
-    async fn introduce(&self, connection: &mut MultiplexedConnection) {
-        let mut name = redis::cmd("CLIENT");
-        name.arg("SETNAME").arg(&self.name);
-        let _: Result<Value, RedisError> = name.query_async(connection).await;
-    }
-
-    fn current(&self) -> Option<(MultiplexedConnection, u64)> {
-        let current = self.locked();
-        Some((current.connection.clone()?, current.number))
-    }
-
-    fn put(&self, connection: MultiplexedConnection) -> (MultiplexedConnection, u64) {
-        let mut current = self.locked();
-        current.number += 1;
-        current.connection = Some(connection.clone());
-        (connection, current.number)
-    }
-
-    fn give_up(&self, number: u64) {
-        let mut current = self.locked();
-        if current.number == number {
-            current.connection = None;
-        }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Current> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -309,51 +229,6 @@ impl Failure {
             Self::Unconnected(error) => Problem::unconnected(error, &link.advice),
         }
     }
-}
-
-/// What helps after an error.
-enum Remedy {
-    /// The server has to be told the script.
-    Load,
-    /// The command was refused before it ran, by a server that is not ready for it, or is not the right one any more.
-    Again,
-    /// It may have run, or never will.
-    None,
-}
-
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "the list is open, and what is not on it may have run"
-)]
-fn remedy(error: &RedisError) -> Remedy {
-    let ErrorKind::Server(kind) = error.kind() else {
-        return Remedy::None;
-    };
-    match kind {
-        ServerErrorKind::NoScript => Remedy::Load,
-        // `ASK` is not followed: the other node has only a part of the namespace (`scripts/prelude.lua`).
-        ServerErrorKind::Ask
-        | ServerErrorKind::Moved
-        | ServerErrorKind::TryAgain
-        | ServerErrorKind::ClusterDown
-        | ServerErrorKind::BusyLoading
-        | ServerErrorKind::MasterDown
-        | ServerErrorKind::ReadOnly => Remedy::Again,
-        _ => Remedy::None,
-    }
-}
-
-/// Whether a connection is of no more use: it broke, did not answer in time, or leads to a server that has not, or not any
-/// more, what we want.
-fn is_lost(error: &RedisError) -> bool {
-    let is_elsewhere = [
-        ServerErrorKind::ReadOnly,
-        ServerErrorKind::Moved,
-        ServerErrorKind::ClusterDown,
-    ];
-    error.kind() == ErrorKind::Io
-        || is_elsewhere.map(ErrorKind::Server).contains(&error.kind())
-        || error.is_unrecoverable_error()
 }
 
 /// A script and its arguments; the one key that it names is the namespace's prefix, which nobody writes.

@@ -1,7 +1,9 @@
 //! Which server has a namespace: the one that the URL names, the node of a cluster that serves its slot, or the master
 //! that sentinels name.
 
+use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
 use redis::{
@@ -16,6 +18,8 @@ use crate::reply;
 
 /// How often nodes may send a caller to each other.
 const HOPS: usize = 5;
+/// One of several servers that says nothing uses up no more than such a part of the time: the next ones are asked too.
+const SHARES: u32 = 4;
 
 /// Finds the server of a namespace, for all connections of a store.
 pub(crate) struct Route {
@@ -25,14 +29,16 @@ pub(crate) struct Route {
     master: Option<String>,
     /// A key of the namespace: who serves it serves all of it.
     key: String,
+    /// How long it may take to connect.
+    timeout: Duration,
     known: Mutex<Known>,
 }
 
 /// What is known of the servers.
 struct Known {
-    /// The URL's hosts, the one that helped last first.
+    /// The URL's hosts, the ones that failed last at the end.
     named: Vec<ConnectionAddr>,
-    /// The nodes of the cluster, where it is one.
+    /// The nodes of the cluster, where it is one, in such an order too.
     nodes: Vec<ConnectionAddr>,
     /// Who had the namespace last.
     serving: Option<ConnectionAddr>,
@@ -51,6 +57,7 @@ impl Route {
             model: target.model,
             master: target.master,
             key: key.to_owned(),
+            timeout: options.timeout,
             known: Mutex::new(Known {
                 named: target.places,
                 nodes: Vec::new(),
@@ -111,6 +118,34 @@ impl Route {
             .await
     }
 
+    /// Tries one of several servers, in its share of the time; where that fails, others come first the next time.
+    async fn within_share<T>(
+        &self,
+        (place, number): (&ConnectionAddr, usize),
+        trying: impl Future<Output = Result<T, RedisError>>,
+    ) -> Result<T, RedisError> {
+        let shares = u32::try_from(number).map_or(SHARES, |number| (number + 1).min(SHARES));
+        let share = match number {
+            0 | 1 => self.timeout,
+            _ => self.timeout / shares,
+        };
+        let tried = tokio::time::timeout(share, trying).await;
+        let tried = tried.unwrap_or_else(|_| Err(too_late()));
+        if tried.is_err() {
+            self.put_last(place);
+        }
+        tried
+    }
+
+    fn put_last(&self, place: &ConnectionAddr) {
+        let mut known = self.known();
+        let Known { named, nodes, .. } = &mut *known;
+        for list in [named, nodes] {
+            // Those that are equal keep their order.
+            list.sort_by_key(|one| one == place);
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -125,12 +160,15 @@ impl Route {
 impl Route {
     async fn find_node(&self, config: &AsyncConnectionConfig) -> Result<Reached, RedisError> {
         let (mut failed, mut first_error) = (Vec::new(), None);
-        for mut place in self.candidates() {
+        let candidates = self.candidates();
+        let number = candidates.len();
+        for mut place in candidates {
             for _ in 0..HOPS {
                 if failed.contains(&place) {
                     break;
                 }
-                match self.try_node(&place, config).await {
+                let trying = self.try_node(&place, config);
+                match self.within_share((&place, number), trying).await {
                     Ok(Ok(reached)) => return Ok(reached),
                     Ok(Err(next)) => place = next,
                     Err(error) if error.kind() == ErrorKind::InvalidClientConfig => {
@@ -275,12 +313,11 @@ impl Route {
     ) -> Result<Reached, RedisError> {
         let sentinels = self.known().named.clone();
         let mut first_error = None;
-        for (index, sentinel) in sentinels.iter().enumerate() {
-            match self.try_sentinel(sentinel, master, config).await {
-                Ok(reached) => {
-                    self.known().named.swap(0, index);
-                    return Ok(reached);
-                }
+        for sentinel in &sentinels {
+            let trying = self.try_sentinel(sentinel, master, config);
+            let place = (sentinel, sentinels.len());
+            match self.within_share(place, trying).await {
+                Ok(reached) => return Ok(reached),
                 Err(error) => first_error.get_or_insert(error),
             };
         }
@@ -351,4 +388,9 @@ fn unknown(master: &str) -> RedisError {
     let what = "the sentinels know no master of this name";
     let says = format!("{master}: `SENTINEL MASTERS` lists those that they know");
     (ErrorKind::MasterNameNotFoundBySentinel, what, says).into()
+}
+
+/// What was waited for did not come in time.
+pub(crate) fn too_late() -> RedisError {
+    io::Error::from(io::ErrorKind::TimedOut).into()
 }

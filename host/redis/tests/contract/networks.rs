@@ -8,7 +8,7 @@ use stem_core::broker::{Delivery, Renewal, Settled};
 use stem_core::outcome::Settlement;
 use stem_core::state::{EndState, State};
 use stem_core::store_error::StoreErrorKind;
-use stem_testkit::builders::{fence, half_way, publication};
+use stem_testkit::builders::{fence, half_way, publication, publications};
 use stem_testkit::process::{Process, ROUNDS, within};
 
 use crate::server::{BACK, Line, Server, Usable as _, publish_in_the_end};
@@ -120,4 +120,43 @@ async fn a_server_that_refuses_is_not_asked_all_the_time() {
     assert!((4..=40).contains(&tries), "{tries} tries");
     line.proxy.set_refusing(false);
     publish_in_the_end(&far).await;
+}
+
+/// Publishes as so many callers at once, none of whom is heard.
+async fn fail_to_publish(process: &Process, number: usize) {
+    let batch = publications(number);
+    let publishing = batch
+        .chunks(1)
+        .map(|one| process.stores.broker.publish(one));
+    for refused in join_all(publishing).await {
+        let error = refused.expect_err("nothing arrives");
+        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+    }
+}
+
+/// B13: whoever asks has an answer in the time that a command may take, also while nobody can connect.
+#[tokio::test]
+async fn a_timeout_holds_however_many_wait_for_one_connection() {
+    const TIMEOUT: Duration = Duration::from_millis(500);
+    let mut line = Line::start().await;
+    line.far.timeout = TIMEOUT;
+    let (far, _) = line.processes().await;
+    line.proxy.pause();
+    line.proxy.cut();
+    within(TIMEOUT * 20, fail_to_publish(&far, 60)).await;
+    line.proxy.resume();
+    publish_in_the_end(&far).await;
+}
+
+/// B13: all who wait for a connection are told when it cannot be made, and none of them tries for itself.
+#[tokio::test]
+async fn a_failure_to_connect_is_told_to_all_who_wait() {
+    let line = Line::start().await;
+    let (far, _) = line.processes().await;
+    line.proxy.set_refusing(true);
+    line.proxy.cut();
+    let before = line.proxy.connections();
+    within(BACK, fail_to_publish(&far, 100)).await;
+    let tries = line.proxy.connections() - before;
+    assert!(tries <= 10, "{tries} tries");
 }
