@@ -15,6 +15,15 @@ pub trait DeadLetters: Send + Sync {
     /// One page of the dead letters that the filter lets through.
     async fn list(&self, filter: &DeadFilter, page: &Page) -> Result<Vec<DeadLetter>, StoreError>;
 
+    /// The same for who does not read the envelopes: a store may leave their bytes out.
+    async fn list_heads(
+        &self,
+        filter: &DeadFilter,
+        page: &Page,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.list(filter, page).await
+    }
+
     /// How many dead letters the filter lets through.
     async fn count(&self, filter: &DeadFilter) -> Result<u64, StoreError>;
 

@@ -30,16 +30,27 @@ impl Lookup {
 
 /// Looks an envelope up; nothing where neither store knows it (any more).
 pub async fn look_up(stores: &Stores, id: EnvelopeId) -> Result<Option<Lookup>, StoreError> {
-    Ok(look_up_all(stores, &[id]).await?.pop().flatten())
+    let records = stores.results.records(&[id]).await?;
+    let statuses = stores.queues.find(&[id]).await?;
+    let mut found = join_all(stores, &[id], (records, statuses)).await?;
+    Ok(found.pop().flatten())
 }
 
-/// Looks many envelopes up, in the same order.
+/// Looks many envelopes up, in the same order; what lives may come without its bytes.
 pub async fn look_up_all(
     stores: &Stores,
     ids: &[EnvelopeId],
 ) -> Result<Vec<Option<Lookup>>, StoreError> {
-    let mut records = stores.results.records(ids).await?;
-    let statuses = stores.queues.find(ids).await?;
+    let records = stores.results.records(ids).await?;
+    let statuses = stores.queues.find_heads(ids).await?;
+    join_all(stores, ids, (records, statuses)).await
+}
+
+async fn join_all(
+    stores: &Stores,
+    ids: &[EnvelopeId],
+    (mut records, statuses): (Vec<Option<Record>>, Vec<Option<EnvelopeStatus>>),
+) -> Result<Vec<Option<Lookup>>, StoreError> {
     // An envelope may have ended between the two questions, also in a generation that began with a replay: then its
     // record is there by now (R2).
     let mut both = records.iter().zip(&statuses);
@@ -89,9 +100,13 @@ pub async fn wait(
     id: EnvelopeId,
     mut seen: impl FnMut(&Lookup),
 ) -> Result<Option<Lookup>, StoreError> {
-    let mut changes = stores.results.changes().await?;
+    let mut changes = stores.results.changes_of(id).await?;
+    let mut found = look_up(stores, id).await?;
+    // Its bytes never change: they are read once.
+    let bytes = found.as_ref().and_then(|found| found.status.as_ref());
+    let bytes = bytes.map(|status| status.bytes.clone());
     loop {
-        let Some(lookup) = look_up(stores, id).await? else {
+        let Some(lookup) = found else {
             return Ok(None);
         };
         let is_dying = lookup.state == State::Failed
@@ -107,6 +122,11 @@ pub async fn wait(
             changes.next().await?;
         } else if let Ok(change) = tokio::time::timeout(DYING, changes.next()).await {
             change?;
+        }
+        found = look_up_all(stores, &[id]).await?.pop().flatten();
+        let status = found.as_mut().and_then(|found| found.status.as_mut());
+        if let (Some(status), Some(bytes)) = (status, &bytes) {
+            status.bytes = bytes.clone();
         }
     }
 }

@@ -24,6 +24,14 @@ pub trait Queues: Send + Sync {
     /// What the broker holds of these envelopes, in the same order.
     async fn find(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<EnvelopeStatus>>, StoreError>;
 
+    /// The same for who does not read the envelopes: a store may leave their bytes out.
+    async fn find_heads(
+        &self,
+        ids: &[EnvelopeId],
+    ) -> Result<Vec<Option<EnvelopeStatus>>, StoreError> {
+        self.find(ids).await
+    }
+
     /// Ids of envelopes that wait in a queue (queued, scheduled, retrying): purging cancels them in chunks.
     async fn waiting(&self, queue: &QueueName, limit: usize)
     -> Result<Vec<EnvelopeId>, StoreError>;

@@ -43,6 +43,11 @@ pub trait ResultStore: Send + Sync {
 
     /// Wakes whoever waits for records to change (R3).
     async fn changes(&self) -> Result<Box<dyn Wakeups>, StoreError>;
+
+    /// The same for who waits for this envelope alone: a store that can tell wakes nobody for another one.
+    async fn changes_of(&self, _id: EnvelopeId) -> Result<Box<dyn Wakeups>, StoreError> {
+        self.changes().await
+    }
 }
 
 /// Names one delivery: what it writes is refused once a later one is known, or its generation has ended.

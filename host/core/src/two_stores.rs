@@ -225,6 +225,13 @@ impl Queues for TwoStores {
         self.queues.find(ids).await
     }
 
+    async fn find_heads(
+        &self,
+        ids: &[EnvelopeId],
+    ) -> Result<Vec<Option<EnvelopeStatus>>, StoreError> {
+        self.queues.find_heads(ids).await
+    }
+
     async fn waiting(
         &self,
         queue: &QueueName,
@@ -258,6 +265,14 @@ impl DeadLetters for TwoStores {
         self.dead_letters.list(filter, page).await
     }
 
+    async fn list_heads(
+        &self,
+        filter: &DeadFilter,
+        page: &Page,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.dead_letters.list_heads(filter, page).await
+    }
+
     async fn count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
         self.dead_letters.count(filter).await
     }
@@ -267,7 +282,7 @@ impl DeadLetters for TwoStores {
     }
 
     async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
-        let dead = self.queues.find(ids).await?;
+        let dead = self.queues.find_heads(ids).await?;
         let replayed = self.dead_letters.replay(ids).await?;
         let revived: Vec<Report> = dead
             .iter()

@@ -3,10 +3,12 @@
 //! A wake-up is only a hint to look. While the subscription is broken nothing is heard, so everybody looks when it is
 //! back, and a slow pulse stands behind every wait.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::{Msg, PushInfo, PushKind};
+use stem_core::ids::EnvelopeId;
 use stem_core::names::QueueName;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -14,6 +16,8 @@ use tokio::task::JoinSet;
 use crate::link::{Link, Subscribed};
 use crate::problem::Stepped;
 
+/// How long an id is.
+const ID: usize = 16;
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
@@ -24,6 +28,8 @@ pub(crate) enum Topic {
     Work(Vec<String>),
     /// Records, and whatever else a look-up shows.
     Records,
+    /// The same of one envelope.
+    Record(EnvelopeId),
     /// Commands.
     Commands,
 }
@@ -85,7 +91,7 @@ impl Bell {
                 let queue = queue.as_str();
                 names.iter().any(|name| name == queue)
             }),
-            Topic::Records | Topic::Commands => false,
+            Topic::Records | Topic::Record(_) | Topic::Commands => false,
         });
     }
 }
@@ -144,12 +150,20 @@ impl Subscription {
         };
         let [work, records, _] = &self.channels;
         let channel = message.get_channel_name();
-        let queue = message.get_payload_bytes();
+        let told = message.get_payload_bytes();
+        let ids: HashSet<&[u8]> = match channel == records {
+            true => told.chunks(ID).collect(),
+            false => HashSet::new(),
+        };
         ears.ring(|topic| match topic {
             Topic::Work(queues) => {
-                channel == work && queues.iter().any(|one| one.as_bytes() == queue)
+                channel == work && queues.iter().any(|one| one.as_bytes() == told)
             }
             Topic::Records => channel == records,
+            // Of very many nobody is named.
+            Topic::Record(id) => {
+                channel == records && (told.is_empty() || ids.contains(&id.as_bytes()[..]))
+            }
             Topic::Commands => channel != work && channel != records,
         });
     }

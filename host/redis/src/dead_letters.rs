@@ -12,8 +12,8 @@ use crate::entry::Entry;
 use crate::link::Call;
 use crate::problem::{Problem, Stepped};
 use crate::reply;
-use crate::scripts::{self, Script};
-use crate::store::Store;
+use crate::scripts;
+use crate::store::{Store, part_of};
 
 const LIST: &str = "list dead letters";
 const COUNT: &str = "count dead letters";
@@ -22,28 +22,22 @@ const SHOW: &str = "show dead letters";
 #[async_trait]
 impl DeadLetters for Store {
     async fn list(&self, filter: &DeadFilter, page: &Page) -> Result<Vec<DeadLetter>, StoreError> {
-        let mut seat = Some(self.first_seat(page).await?);
-        let mut letters = Vec::new();
-        while let Some(from) = seat.take().filter(|_| letters.len() < page.limit) {
-            let mut call = self.call(&scripts::LETTERS);
-            call.arg(from)
-                .arg(u8::from(page.is_oldest_first))
-                .arg(page.limit - letters.len())
-                .arg(0);
-            add_filter(&mut call, filter);
-            let answer = self.run_bulk(LIST, &call).await?;
-            let part = self.named(LIST, Part::read(answer))?;
-            letters.extend(part.letters);
-            seat = part.next;
-        }
-        Ok(letters)
+        self.list_as(Form::Whole, filter, page).await
+    }
+
+    async fn list_heads(
+        &self,
+        filter: &DeadFilter,
+        page: &Page,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        self.list_as(Form::Heads, filter, page).await
     }
 
     async fn count(&self, filter: &DeadFilter) -> Result<u64, StoreError> {
         let (mut seat, mut number) = (Some("-1".to_owned()), 0);
         while let Some(from) = seat.take() {
             let mut call = self.call(&scripts::LETTERS);
-            call.arg(from).arg(1).arg(0).arg(1);
+            call.arg(from).arg(1).arg(0).arg(Form::Count as u8);
             add_filter(&mut call, filter);
             let answer = self.run_bulk(COUNT, &call).await?;
             let part = self.named(COUNT, Part::read(answer))?;
@@ -54,18 +48,18 @@ impl DeadLetters for Store {
     }
 
     async fn show(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<DeadLetter>>, StoreError> {
-        let answer = self.run(SHOW, &self.about(&scripts::SHOW, ids)).await?;
-        let show = |(id, value): (&EnvelopeId, Value)| {
-            let mut parts = reply::list(value)?.into_iter();
-            let Some(blob) = parts.next() else {
-                return Ok(None);
-            };
-            let entry = Entry::new(*id, reply::bytes(blob)?)?;
-            letter(&entry, &reply::bytes(reply::next(&mut parts)?)?).map(Some)
-        };
-        let letters = reply::list(answer);
-        let letters = letters.and_then(|values| ids.iter().zip(values).map(show).collect());
-        self.named(SHOW, letters)
+        let mut letters = Vec::with_capacity(ids.len());
+        while letters.len() < ids.len() {
+            let part = part_of(ids, letters.len());
+            let call = self.about(&scripts::SHOW, part);
+            let answer = self.run_bulk(SHOW, &call).await?;
+            let values = self.named(SHOW, reply::part(answer, part.len()))?;
+            let shown = part.iter().zip(values);
+            let shown: Stepped<Vec<_>> =
+                shown.map(|(id, value)| shown_letter(*id, value)).collect();
+            letters.extend(self.named(SHOW, shown)?);
+        }
+        Ok(letters)
     }
 
     async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
@@ -85,13 +79,36 @@ impl DeadLetters for Store {
     }
 }
 
+/// What is wanted of letters.
+#[derive(Clone, Copy)]
+enum Form {
+    Count,
+    Heads,
+    Whole,
+}
+
 impl Store {
-    fn about(&self, script: &'static Script, ids: &[EnvelopeId]) -> Call {
-        let mut call = self.call(script);
-        for id in ids {
-            call.arg(id.as_bytes());
+    async fn list_as(
+        &self,
+        form: Form,
+        filter: &DeadFilter,
+        page: &Page,
+    ) -> Result<Vec<DeadLetter>, StoreError> {
+        let mut seat = Some(self.first_seat(page).await?);
+        let mut letters = Vec::new();
+        while let Some(from) = seat.take().filter(|_| letters.len() < page.limit) {
+            let mut call = self.call(&scripts::LETTERS);
+            call.arg(from)
+                .arg(u8::from(page.is_oldest_first))
+                .arg(page.limit - letters.len())
+                .arg(form as u8);
+            add_filter(&mut call, filter);
+            let answer = self.run_bulk(LIST, &call).await?;
+            let part = self.named(LIST, Part::read(answer))?;
+            letters.extend(part.letters);
+            seat = part.next;
         }
-        call
+        Ok(letters)
     }
 
     /// Before which seat, or after which, a page begins.
@@ -100,24 +117,18 @@ impl Store {
             let first = if page.is_oldest_first { "-1" } else { "+inf" };
             return Ok(first.to_owned());
         };
-        let call = self.about(&scripts::SHOW, &[after]);
-        let answer = self.run(LIST, &call).await?;
-        let seat = || {
-            let shown = reply::next(&mut reply::list(answer)?.into_iter())?;
-            reply::list(shown)?
-                .into_iter()
-                .nth(2)
-                .map(reply::text)
-                .transpose()
+        let mut command = redis::cmd("ZSCORE");
+        let dead = format!("{}dead", self.shared.prefix);
+        command.arg(dead).arg(after.as_bytes());
+        let answer = self.ask_bulk(LIST, &command).await?;
+        let seat = self.named(LIST, reply::some_bytes(answer))?;
+        let gone = || {
+            let message = format!("{after} is no dead letter any more: list from the beginning");
+            Problem::new(StoreErrorKind::Refused, message)
         };
-        let seat = seat().and_then(|seat: Option<String>| {
-            seat.ok_or_else(|| {
-                let message =
-                    format!("{after} is no dead letter any more: list from the beginning");
-                Problem::new(StoreErrorKind::Refused, message)
-            })
-        });
-        self.named(LIST, seat)
+        let seat = seat.ok_or_else(gone);
+        let text = seat.map(|seat| String::from_utf8_lossy(&seat).into_owned());
+        self.named(LIST, text)
     }
 }
 
@@ -152,6 +163,15 @@ impl Part {
             letters,
         })
     }
+}
+
+fn shown_letter(id: EnvelopeId, value: Value) -> Stepped<Option<DeadLetter>> {
+    let mut parts = reply::list(value)?.into_iter();
+    let Some(blob) = parts.next() else {
+        return Ok(None);
+    };
+    let entry = Entry::new(id, reply::bytes(blob)?)?;
+    letter(&entry, &reply::bytes(reply::next(&mut parts)?)?).map(Some)
 }
 
 fn letter(entry: &Entry, grave: &Bytes) -> Stepped<DeadLetter> {

@@ -17,7 +17,7 @@ use crate::problem::{Problem, Stepped};
 use crate::records::{Draft, Kept};
 use crate::reply;
 use crate::scripts;
-use crate::store::Store;
+use crate::store::{Store, part_of};
 
 const FIND: &str = "look envelopes up";
 const COUNT_WAITING: &str = "count what waits for tasks";
@@ -49,8 +49,15 @@ impl Queues for Store {
     }
 
     async fn find(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<EnvelopeStatus>>, StoreError> {
-        let (now, sights) = self.look(ids).await?;
-        let shown = |sight: Option<Sight>| Some(sight?.status.at(now));
+        let sights = self.look(ids, Wanted::Bytes).await?;
+        Ok(sights.into_iter().map(shown).collect())
+    }
+
+    async fn find_heads(
+        &self,
+        ids: &[EnvelopeId],
+    ) -> Result<Vec<Option<EnvelopeStatus>>, StoreError> {
+        let sights = self.look(ids, Wanted::Heads).await?;
         Ok(sights.into_iter().map(shown).collect())
     }
 
@@ -110,11 +117,21 @@ impl Queues for Store {
 
 /// An envelope as it was seen, and its record.
 struct Sight {
+    /// When that was.
+    at: Timestamp,
     /// As it stands, not as it stands by now.
     status: EnvelopeStatus,
     /// What tells whether it has changed since.
     stamp: [u8; 8],
     kept: Option<Kept>,
+}
+
+/// What is wanted of envelopes, as the script takes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    Heads = 0,
+    Bytes = 1,
+    BytesAndRecord = 3,
 }
 
 impl Store {
@@ -156,13 +173,23 @@ impl Store {
     async fn look(
         &self,
         ids: &[EnvelopeId],
-    ) -> Result<(Timestamp, Vec<Option<Sight>>), StoreError> {
-        let mut call = self.call(&scripts::FIND);
-        for id in ids {
-            call.arg(id.as_bytes());
+        wanted: Wanted,
+    ) -> Result<Vec<Option<Sight>>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        while found.len() < ids.len() {
+            let part = part_of(ids, found.len());
+            let mut call = self.call(&scripts::FIND);
+            call.arg(wanted as u8);
+            for id in part {
+                call.arg(id.as_bytes());
+            }
+            let answer = match wanted {
+                Wanted::Heads => self.run(FIND, &call).await?,
+                Wanted::Bytes | Wanted::BytesAndRecord => self.run_bulk(FIND, &call).await?,
+            };
+            found.extend(self.named(FIND, sights(part, answer))?);
         }
-        let answer = self.run(FIND, &call).await?;
-        self.named(FIND, sights(ids, answer))
+        Ok(found)
     }
 
     /// Cancels what has not changed while it was looked at; nothing for what has.
@@ -171,7 +198,7 @@ impl Store {
         ids: &[EnvelopeId],
         mode: CancelMode,
     ) -> Result<Vec<Option<Cancelling>>, StoreError> {
-        let (now, sights) = self.look(ids).await?;
+        let sights = self.look(ids, Wanted::BytesAndRecord).await?;
         let mut call = self.call(&scripts::CANCEL);
         call.arg(match mode {
             CancelMode::Ask => entry::ASK,
@@ -182,7 +209,7 @@ impl Store {
             match sight {
                 None => call.arg("").arg("\0\0\0\x01").arg(1),
                 Some(sight) => {
-                    let report = Report::cancelled(&sight.status, now);
+                    let report = Report::cancelled(&sight.status, sight.at);
                     let draft = Draft::of(&report, sight.kept.as_ref());
                     let draft = self.named(CANCEL, draft)?;
                     call.arg(&sight.stamp)
@@ -226,15 +253,23 @@ fn cancelling(mark: u8) -> Stepped<Option<Cancelling>> {
     }
 }
 
-fn sights(ids: &[EnvelopeId], answer: Value) -> Stepped<(Timestamp, Vec<Option<Sight>>)> {
-    let mut values = reply::list(answer)?.into_iter();
-    let now = reply::time(reply::next(&mut values)?)?;
-    let sights = ids.iter().zip(values);
-    let sights = sights.map(|(id, value)| sight(*id, value));
-    Ok((now, sights.collect::<Stepped<_>>()?))
+/// As it stands by the time at which it was looked at.
+fn shown(sight: Option<Sight>) -> Option<EnvelopeStatus> {
+    let Sight { at, status, .. } = sight?;
+    Some(status.at(at))
 }
 
-fn sight(id: EnvelopeId, value: Value) -> Stepped<Option<Sight>> {
+fn sights(ids: &[EnvelopeId], answer: Value) -> Stepped<Vec<Option<Sight>>> {
+    let mut values = reply::part(answer, ids.len() + 1)?.into_iter();
+    let at = reply::time(reply::next(&mut values)?)?;
+    if values.len() == 0 {
+        return Err(Problem::unexpected("as long as it should be"));
+    }
+    let sights = ids.iter().zip(values);
+    sights.map(|(id, value)| sight(*id, at, value)).collect()
+}
+
+fn sight(id: EnvelopeId, at: Timestamp, value: Value) -> Stepped<Option<Sight>> {
     let mut parts = reply::list(value)?.into_iter();
     let Some(blob) = parts.next() else {
         return Ok(None);
@@ -252,6 +287,7 @@ fn sight(id: EnvelopeId, value: Value) -> Stepped<Option<Sight>> {
     stamp[..4].copy_from_slice(&generation.to_be_bytes());
     stamp[4..].copy_from_slice(&ended.to_be_bytes());
     Ok(Some(Sight {
+        at,
         status: entry.status(worker.map(lease).transpose()?)?,
         stamp,
         kept: record.map(|record| Kept::read(&record)).transpose()?,

@@ -91,6 +91,15 @@ pub(crate) fn marks(value: Value, expected: usize) -> Stepped<Bytes> {
     }
 }
 
+/// What was said of at least the first of so many things.
+pub(crate) fn part(value: Value, expected: usize) -> Stepped<Vec<Value>> {
+    let values = list(value)?;
+    match (1..=expected).contains(&values.len()) {
+        true => Ok(values),
+        false => Err(Problem::unexpected("as long as it should be")),
+    }
+}
+
 /// Values in pairs.
 pub(crate) fn pairs(value: Value) -> Stepped<Vec<(Bytes, Bytes)>> {
     let mut values = list(value)?.into_iter();

@@ -18,7 +18,7 @@ use crate::problem::{Problem, Stepped};
 use crate::records::{self, Batch, Draft, Kept, Writing};
 use crate::reply;
 use crate::scripts;
-use crate::store::Store;
+use crate::store::{Store, part_of};
 use crate::wakeups::Changes;
 
 /// How often a batch is sent until it is one that the server takes.
@@ -56,16 +56,17 @@ impl ResultStore for Store {
 
     async fn records(&self, ids: &[EnvelopeId]) -> Result<Vec<Option<Record>>, StoreError> {
         const READ: &str = "read records";
-        let mut call = self.call(&scripts::RECORDS);
-        for id in ids {
-            call.arg(id.as_bytes());
+        let mut records = Vec::with_capacity(ids.len());
+        while records.len() < ids.len() {
+            let part = part_of(ids, records.len());
+            let call = self.about(&scripts::RECORDS, part);
+            let answer = self.run(READ, &call).await?;
+            let values = self.named(READ, reply::part(answer, part.len()))?;
+            let shown = part.iter().zip(values);
+            let shown: Stepped<Vec<_>> = shown.map(|(id, value)| show(*id, value)).collect();
+            records.extend(self.named(READ, shown)?);
         }
-        let answer = self.run(READ, &call).await?;
-        let records = reply::list(answer).and_then(|values| {
-            let shown = ids.iter().zip(values);
-            shown.map(|(id, value)| show(*id, value)).collect()
-        });
-        self.named(READ, records)
+        Ok(records)
     }
 
     async fn save_progress(
@@ -101,6 +102,10 @@ impl ResultStore for Store {
 
     async fn changes(&self) -> Result<Box<dyn Wakeups>, StoreError> {
         Ok(Box::new(Changes::of(&self.shared, Topic::Records)))
+    }
+
+    async fn changes_of(&self, id: EnvelopeId) -> Result<Box<dyn Wakeups>, StoreError> {
+        Ok(Box::new(Changes::of(&self.shared, Topic::Record(id))))
     }
 }
 

@@ -17,6 +17,7 @@ pub(crate) struct Script {
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
 const BACK: &str = include_str!("scripts/back.lua");
+const RECORD: &str = include_str!("scripts/record.lua");
 const BUCKET: &str = include_str!("scripts/bucket.lua");
 
 impl Script {
@@ -59,14 +60,14 @@ scripts! {
     PUBLISH filling promising [BACK, include_str!("scripts/publish.lua")],
     CLAIM draining [BACK, include_str!("scripts/claim.lua")],
     RENEW draining [include_str!("scripts/renew.lua")],
-    SETTLE draining promising [include_str!("scripts/settle.lua")],
+    SETTLE draining promising [RECORD, include_str!("scripts/settle.lua")],
     ALARM draining [include_str!("scripts/alarm.lua")],
-    REPORT draining promising [include_str!("scripts/report.lua")],
-    NOTE filling promising [include_str!("scripts/note.lua")],
-    OPEN draining promising [include_str!("scripts/open.lua")],
-    RECORDS draining [include_str!("scripts/records.lua")],
+    REPORT draining promising [RECORD, include_str!("scripts/report.lua")],
+    NOTE filling promising [RECORD, include_str!("scripts/note.lua")],
+    OPEN draining promising [RECORD, include_str!("scripts/open.lua")],
+    RECORDS draining [RECORD, include_str!("scripts/records.lua")],
     FIND draining [include_str!("scripts/find.lua")],
-    CANCEL draining promising [include_str!("scripts/cancel.lua")],
+    CANCEL draining promising [RECORD, include_str!("scripts/cancel.lua")],
     WAITING draining [BACK, include_str!("scripts/waiting.lua")],
     COUNT_WAITING draining [include_str!("scripts/count_waiting.lua")],
     QUEUES draining [BACK, include_str!("scripts/queues.lua")],
@@ -75,12 +76,12 @@ scripts! {
     REMOVE draining promising [include_str!("scripts/remove.lua")],
     LETTERS draining [include_str!("scripts/letters.lua")],
     SHOW draining [include_str!("scripts/show.lua")],
-    BUCKET_PUT filling promising [BUCKET, include_str!("scripts/bucket_change.lua")],
-    BUCKET_REMOVE draining promising [BUCKET, include_str!("scripts/bucket_change.lua")],
-    BUCKET_INCREMENT filling promising [BUCKET, include_str!("scripts/bucket_increment.lua")],
+    BUCKET_PUT filling promising [RECORD, BUCKET, include_str!("scripts/bucket_change.lua")],
+    BUCKET_REMOVE draining promising [RECORD, BUCKET, include_str!("scripts/bucket_change.lua")],
+    BUCKET_INCREMENT filling promising [RECORD, BUCKET, include_str!("scripts/bucket_increment.lua")],
     BUCKET_GET draining [include_str!("scripts/bucket_get.lua")],
     BUCKET_VERSIONS draining [include_str!("scripts/bucket_versions.lua")],
-    BUCKET_CLEAR draining promising [BUCKET, include_str!("scripts/bucket_clear.lua")],
+    BUCKET_CLEAR draining promising [RECORD, BUCKET, include_str!("scripts/bucket_clear.lua")],
     DEPLOYMENTS draining [include_str!("scripts/deployments.lua")],
     DEPLOY filling promising [include_str!("scripts/deploy.lua")],
     BROADCAST draining [include_str!("scripts/broadcast.lua")],

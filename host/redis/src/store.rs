@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use redis::{Cmd, Value};
+use stem_core::ids::EnvelopeId;
 use stem_core::names::WorkerName;
 use stem_core::store_error::StoreError;
 use stem_core::stores::Stores;
@@ -65,6 +66,15 @@ impl Store {
     /// A call of a script on this namespace.
     pub(crate) fn call(&self, script: &'static Script) -> Call {
         self.shared.call(script)
+    }
+
+    /// A call of a script on these envelopes.
+    pub(crate) fn about(&self, script: &'static Script, ids: &[EnvelopeId]) -> Call {
+        let mut call = self.call(script);
+        for id in ids {
+            call.arg(id.as_bytes());
+        }
+        call
     }
 
     /// Runs a script that somebody waits for.
@@ -195,4 +205,12 @@ impl Shared {
     ) -> StoreError {
         problem.into_error(operation, &self.subject)
     }
+}
+
+/// Ids that are asked about together, behind those that are answered: a script that was asked about very many would hold
+/// up everybody.
+pub(crate) fn part_of(ids: &[EnvelopeId], answered: usize) -> &[EnvelopeId] {
+    const PART: usize = 1_000;
+    let open = &ids[answered..];
+    &open[..open.len().min(PART)]
 }

@@ -88,6 +88,10 @@ impl ResultStore for Outage {
     async fn changes(&self) -> Result<Box<dyn Wakeups>, StoreError> {
         self.reached("wait for records")?.changes().await
     }
+
+    async fn changes_of(&self, id: EnvelopeId) -> Result<Box<dyn Wakeups>, StoreError> {
+        self.reached("wait for records")?.changes_of(id).await
+    }
 }
 
 /// A broker whose next claims and settlements find the disk full; to wait for work is the first part of a claim.

@@ -127,7 +127,7 @@ async fn list(args: &ListArgs, stores: &Stores, output: &Output) -> Result<()> {
     let now = stores.clock.now();
     let letters = stores
         .dead_letters
-        .list(&args.filter.at(now), &page)
+        .list_heads(&args.filter.at(now), &page)
         .await?;
     let letters: Vec<(DeadLetter, Timestamp)> = letters.into_iter().map(|one| (one, now)).collect();
     output.list(

@@ -142,7 +142,7 @@ impl Selection {
                 limit: PAGE.min(limit - ids.len()),
                 is_oldest_first: true,
             };
-            let letters = stores.dead_letters.list(&filter, &page).await?;
+            let letters = stores.dead_letters.list_heads(&filter, &page).await?;
             let is_last = letters.len() < page.limit;
             ids.extend(letters.into_iter().map(|letter| letter.id));
             if is_last {

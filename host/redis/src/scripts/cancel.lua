@@ -38,8 +38,12 @@ local function cancel(i)
   return 'c'
 end
 
-local answers = {}
-for i = 2, #ARGV, FIELDS do answers[#answers + 1] = cancel(i) end
+local answers, changed = {}, {}
+for i = 2, #ARGV, FIELDS do
+  local answer = cancel(i)
+  answers[#answers + 1] = answer
+  if answer == 'a' or answer == 'c' then changed[#changed + 1] = ARGV[i] end
+end
 forget_doomed()
-call('PUBLISH', P .. 'records', '')
+tell(changed)
 return table.concat(answers)

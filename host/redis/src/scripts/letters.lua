@@ -1,8 +1,10 @@
--- Dead letters that a filter lets through, from a seat on. Takes the seat, whether the oldest come first, how many are
--- wanted, whether they are only counted, and the filter: queue, task, reason, and since when.
+-- Dead letters that a filter lets through, from a seat on, as many as an answer holds. Takes the seat, whether the oldest
+-- come first, how many are wanted, what of them (0 their number, 1 their heads and names, 2 their bytes too), and the
+-- filter: queue, task, reason, and since when.
 -- Answers the seat at which to go on ('' at the end), their number, and each letter's id, envelope and grave.
 
-local seat, is_oldest_first, wanted, is_count = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3]), ARGV[4] == '1'
+local COUNT, HEADS = 0, 1
+local seat, is_oldest_first, wanted, form = ARGV[1], ARGV[2] == '1', tonumber(ARGV[3]), tonumber(ARGV[4])
 local queue, task, reason, since = ARGV[5], ARGV[6], ARGV[7], tonumber(ARGV[8])
 local now = time()
 
@@ -20,21 +22,22 @@ local function is_meant(e, grave)
   return task == call('GETRANGE', P .. 'e:' .. e.id, e.task_at, e.task_at + e.task_length - 1)
 end
 
-local number, answer = 0, {'', 0}
+local number, size, answer = 0, 0, {'', 0}
 local found = seats()
 for i = 1, #found, 2 do
   local id = found[i]
   local e, grave = dead(id, now), call('HGET', P .. 'graves', id)
   if e and grave and is_meant(e, grave) then
     number = number + 1
-    if not is_count then
-      answer[#answer + 1] = id
-      answer[#answer + 1] = call('GET', P .. 'e:' .. id)
-      answer[#answer + 1] = grave
+    if form ~= COUNT then
+      local envelope = form == HEADS and head_of(e) or call('GET', e.key)
+      answer[#answer + 1], answer[#answer + 2], answer[#answer + 3] = id, envelope, grave
+      size = size + #envelope + #grave
     end
   end
-  if number == wanted and not is_count then break end
-  if i + 1 == 2 * CHUNK then answer[1] = found[i + 1] end
+  if number == wanted and form ~= COUNT then break end
+  if i + 1 == 2 * CHUNK or size >= FULL then answer[1] = found[i + 1] end
+  if size >= FULL then break end
 end
 answer[2] = number
 return answer

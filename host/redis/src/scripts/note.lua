@@ -7,5 +7,5 @@ if it.is_idle or it.is_stale then return 0 end
 fence(id, generation, delivery)
 call('HSET', P .. 'k:' .. id, field, ARGV[5])
 set_flag(it.envelope, KEPT)
-if field == 'p' then call('PUBLISH', P .. 'records', '') end
+if field == 'p' then tell({id}) end
 return 1

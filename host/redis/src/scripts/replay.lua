@@ -2,7 +2,7 @@
 -- there.
 
 local now = time()
-local answers, rung = {}, {}
+local answers, replayed, rung = {}, {}, {}
 
 local function replay(id)
   local e = dead(id, now)
@@ -20,10 +20,11 @@ local function replay(id)
   call('PEXPIRE', P .. 'k:' .. id, MONTH, 'GT')
   call('SADD', P .. 'queues', e.queue)
   rung[e.queue] = true
+  replayed[#replayed + 1] = id
   return 1
 end
 
 for _, id in ipairs(ARGV) do answers[#answers + 1] = replay(id) end
 ring(rung)
-call('PUBLISH', P .. 'records', '')
+tell(replayed)
 return table.concat(answers)

@@ -23,6 +23,7 @@ for n = 1, number do
 end
 if not is_as_sent then return answers end
 
+local ids = {}
 for n = 1, number do
   local i = 2 + (n - 1) * FIELDS
   local id, body, ttl, key = ARGV[i], ARGV[i + 1], ARGV[i + 2], P .. 'k:' .. ARGV[i]
@@ -38,7 +39,8 @@ for n = 1, number do
   else
     call('UNLINK', key)
   end
+  ids[n] = id
 end
 add_usage(now, 2 + number * FIELDS)
-call('PUBLISH', P .. 'records', '')
+tell(ids)
 return 1

@@ -147,5 +147,5 @@ for queue, ended in pairs(ids_of) do end_leases(queue, ended) end
 forget_doomed()
 add_usage(now, 2 + number * FIELDS)
 ring(rung)
-call('PUBLISH', P .. 'records', '')
+tell(ids)
 return 1

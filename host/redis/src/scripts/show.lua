@@ -1,11 +1,12 @@
--- Dead letters by id: for each its envelope and its grave, or nothing; and where it stands in the list.
+-- Dead letters by id, as many as an answer holds: for each its envelope and its grave, or nothing.
 
 local now = time()
-local answer = {}
+local answer, size = {}, 0
 for _, id in ipairs(ARGV) do
   local e = dead(id, now)
-  answer[#answer + 1] = e and {
-    call('GET', P .. 'e:' .. id), call('HGET', P .. 'graves', id), call('ZSCORE', P .. 'dead', id),
-  } or {}
+  local letter = e and {call('GET', e.key), call('HGET', P .. 'graves', id)} or {}
+  answer[#answer + 1] = letter
+  if e then size = size + #letter[1] + #letter[2] end
+  if size >= FULL then break end
 end
 return answer
