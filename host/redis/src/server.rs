@@ -60,11 +60,20 @@ impl Report {
             ("1", Some("always")) => {
                 "survives any kill of the server (appendonly, appendfsync always)".to_owned()
             }
-            ("1", fsync) => format!(
+            ("1", Some("everysec")) => {
                 "survives any kill of our processes; may lose its last 2 s when the server dies (appendonly, \
-                 appendfsync {})",
-                fsync.unwrap_or("unknown")
+                 appendfsync everysec)"
+                    .to_owned()
+            }
+            ("1", Some(fsync)) => format!(
+                "survives any kill of our processes; loses what the operating system has not written yet when the \
+                 machine dies (appendonly, appendfsync {fsync})"
             ),
+            ("1", None) => {
+                "survives any kill of our processes; what it loses when the machine dies is up to its appendfsync, \
+                 which may not be asked for (appendonly)"
+                    .to_owned()
+            }
             _ if settings.get("save").is_some_and(|save| !save.is_empty()) => {
                 "loses what came after its last snapshot when the server dies (appendonly is off)"
                     .to_owned()

@@ -156,8 +156,8 @@ local function lease_for(envelope, queue, known)
   return known[key]
 end
 
--- Whether an envelope still is what its entry stood for: a server that has lost its last second may know the entry
--- again, but not that its envelope has moved on.
+-- Whether an envelope still is what its entry stood for. A server keeps or loses each of our steps whole, so that only a
+-- key which somebody has put back or removed by hand says otherwise: then nothing runs that is somewhere else too.
 local function is_ready(envelope, position)
   -- No text is made for the comparison.
   return envelope and envelope:byte(1) == IN_LANE and envelope:byte(29) == #position

@@ -149,7 +149,7 @@ end
 
 -- Puts an entry back where it lay: before all that nobody has had yet.
 local function give_back(e)
-  -- A server that has lost its last second may have forgotten that it was taken.
+  -- Its entry is still there only where somebody has put the lane back by hand.
   call('XDEL', lane_key(e.queue, e.priority), e.position)
   if call('ZADD', back_key(e.queue, e.priority), parts_of(e.position), seat_of(e)) == 1 then
     call('HINCRBY', P .. 'lanes:' .. e.queue, e.priority, 1)

@@ -115,7 +115,7 @@ fn used(server: &Server) -> usize {
     line.expect("it is said").parse().expect("a number")
 }
 
-/// B4, B8: an entry that a server remembers again, after it has lost its last second, is not run beside its envelope.
+/// B4, B8: an entry that somebody has put back by hand is not run beside its envelope.
 #[tokio::test]
 async fn an_entry_whose_envelope_has_moved_on_is_passed_over() {
     let server = Server::start(&["--save", ""]);
