@@ -12,7 +12,8 @@ use stem_core::broker::{
 use stem_core::clock::in_millis;
 use stem_core::names::{QueueName, WorkerName};
 use stem_core::queues::CancelMode;
-use stem_core::store_error::StoreError;
+use stem_core::store_error::{StoreError, StoreErrorKind};
+use stem_core::units::ByteSize;
 
 use crate::entry::{self, Entry};
 use crate::lines::Taken;
@@ -26,10 +27,14 @@ use crate::wakeups::Work;
 const PUBLISH: &str = "publish";
 const CLAIM: &str = "claim";
 const RENEW: &str = "renew leases";
+/// For so many the server needs a tenth of a second or two.
+const MOST_PUBLISHED: usize = 10_000;
+const LARGEST_PUBLISHED: ByteSize = ByteSize(64 << 20);
 
 #[async_trait]
 impl Broker for Store {
     async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
+        self.named(PUBLISH, check_size(publications))?;
         self.shared.check_room(PUBLISH).await?;
         let mut call = self.call(&scripts::PUBLISH);
         // Of one id that comes twice, only the first is new.
@@ -101,6 +106,22 @@ impl Broker for Store {
             keeps_records: true,
         }
     }
+}
+
+/// Refuses what would hold up everybody else on the server for too long: a batch is one step, so that it cannot be
+/// published in parts here. The script refuses as many.
+fn check_size(publications: &[Publication]) -> Stepped<()> {
+    let (number, most) = (publications.len(), MOST_PUBLISHED);
+    let size = publications.iter().map(|one| one.bytes.len() as u64);
+    let (size, largest) = (ByteSize(size.sum()), LARGEST_PUBLISHED);
+    if number <= most && size <= largest {
+        return Ok(());
+    }
+    let message = format!(
+        "{number} envelopes of {size} in all were given, and {most} of {largest} are published in one step at the most: \
+         publish them in smaller batches"
+    );
+    Err(Problem::new(StoreErrorKind::Refused, message))
 }
 
 /// What one run of the script gives.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use redis::Value;
 use stem_core::store_error::StoreError;
 use stem_core::usage::{OTHER_TENANTS, UsageKey, UsageSums};
 use stem_core::usage_store::{UsageBy, UsageQuestion, UsageShare, UsageStore};
@@ -21,23 +22,34 @@ const NUMBERS: usize = 13;
 impl UsageStore for Store {
     async fn usage(&self, question: &UsageQuestion) -> Result<Vec<UsageShare>, StoreError> {
         const SUM: &str = "sum up usage";
-        let mut call = self.call(&scripts::SUMS);
-        call.arg(question.since.as_millis());
-        let answer = self.run_bulk(SUM, &call).await?;
-        let shares = reply::list(answer).and_then(|hours| {
-            let mut shares: BTreeMap<Option<String>, UsageSums> = BTreeMap::new();
-            for hour in hours {
-                for (key, sums) in reply::pairs(hour)? {
-                    if let Some(name) = name_of(&key, question)? {
-                        shares.entry(name).or_default().add(&read(&sums)?);
-                    }
-                }
-            }
-            Ok(shares)
-        });
+        let mut shares = Shares::new();
+        let mut since = question.since.as_millis().to_string();
+        while !since.is_empty() {
+            let mut call = self.call(&scripts::SUMS);
+            call.arg(&since);
+            let answer = self.run_bulk(SUM, &call).await?;
+            since = self.named(SUM, add_hours(answer, question, &mut shares))?;
+        }
         let share = |(name, sums)| UsageShare { name, sums };
-        Ok(self.named(SUM, shares)?.into_iter().map(share).collect())
+        Ok(shares.into_iter().map(share).collect())
     }
+}
+
+/// What was used, by name.
+type Shares = BTreeMap<Option<String>, UsageSums>;
+
+/// Adds what some hours hold; gives where the next ones begin.
+fn add_hours(answer: Value, question: &UsageQuestion, shares: &mut Shares) -> Stepped<String> {
+    let mut hours = reply::list(answer)?.into_iter();
+    let since = reply::text(reply::next(&mut hours)?)?;
+    for hour in hours {
+        for (key, sums) in reply::pairs(hour)? {
+            if let Some(name) = name_of(&key, question)? {
+                shares.entry(name).or_default().add(&read(&sums)?);
+            }
+        }
+    }
+    Ok(since)
 }
 
 /// Whose share this is, if it is asked for at all.

@@ -1,22 +1,29 @@
 -- How many envelopes of some tasks wait in a chunk of a queue. Takes the queue, a lane's priority or '' for what is held,
 -- where to go on ('' at the beginning), and the tasks. Answers where to go on, '' at the end, and a count for each task.
--- What is held is read from its end: what falls due meanwhile moves nothing, and is met again in its lane.
+-- What is held or came back is read from its end: what falls due or is claimed meanwhile moves nothing.
 
 local queue, priority, after = ARGV[1], ARGV[2], ARGV[3]
 local ids, next_one = {}, ''
+
+-- What came back into a lane, and then what nobody has had yet.
+local function read_lane()
+  local first = tonumber(after == '' and '0' or after:match('^back (%d+)$'))
+  if first then
+    local seats = call('ZREVRANGE', back_key(queue, priority), first, first + CHUNK - 1)
+    for _, seat in ipairs(seats) do ids[#ids + 1] = seat:sub(9) end
+    return #seats == CHUNK and 'back ' .. first + CHUNK or '-'
+  end
+  local entries = call('XRANGE', lane_key(queue, priority), after == '-' and after or '(' .. after, '+', 'COUNT', CHUNK)
+  for _, entry in ipairs(entries) do ids[#ids + 1] = entry[2][2] end
+  return #entries == CHUNK and entries[CHUNK][1] or ''
+end
 
 if priority == '' then
   local first = tonumber(after) or 0
   ids = call('ZREVRANGE', P .. 'due:' .. queue, first, first + CHUNK - 1)
   if #ids == CHUNK then next_one = tostring(first + CHUNK) end
 else
-  if after == '' then
-    -- What came back was with workers: there is never more of it than they can hold.
-    for _, seat in ipairs(call('ZRANGE', back_key(queue, priority), 0, -1)) do ids[#ids + 1] = seat:sub(9) end
-  end
-  local entries = call('XRANGE', lane_key(queue, priority), after == '' and '-' or '(' .. after, '+', 'COUNT', CHUNK)
-  for _, entry in ipairs(entries) do ids[#ids + 1] = entry[2][2] end
-  if #entries == CHUNK then next_one = entries[CHUNK][1] end
+  next_one = read_lane()
 end
 
 local counts = {}

@@ -2,8 +2,9 @@
 -- long, '@n' at that time, a space, and the queue); and what is kept of it behind the head.
 -- Answers 1 for each that is new; nothing where more is due than one run can put before them, and nothing is published.
 
+local FIELDS, MOST = 3, 10000
+if #ARGV > MOST * FIELDS then return redis.error_reply('ERR too many envelopes for one step') end
 local now = time()
-local FIELDS = 3
 
 -- Places as they were read: most of a batch have the same.
 local places = {}

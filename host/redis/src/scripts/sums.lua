@@ -1,7 +1,9 @@
--- The sums of all hours since a time: of each hour its keys and sums.
+-- The sums of a few hours since a time. Answers the time at which to go on ('' at the end), then of each hour its keys and
+-- sums.
 
-local answer = {}
-for _, hour in ipairs(call('ZRANGEBYSCORE', P .. 'hours', ARGV[1], '+inf')) do
-  answer[#answer + 1] = call('HGETALL', P .. 'usage:' .. hour)
-end
+-- An hour has at most about a thousand keys, of which each takes some 250 bytes with its sums.
+local HOURS = 8
+local hours = call('ZRANGEBYSCORE', P .. 'hours', ARGV[1], '+inf', 'LIMIT', 0, HOURS)
+local answer = {#hours == HOURS and string.format('%.0f', hours[HOURS] + 1) or ''}
+for _, hour in ipairs(hours) do answer[#answer + 1] = call('HGETALL', P .. 'usage:' .. hour) end
 return answer

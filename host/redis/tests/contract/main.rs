@@ -1,6 +1,7 @@
 //! The Redis store keeps every promise of the contract, on a real server.
 
 mod backlog;
+mod bounds;
 mod cluster;
 mod clustered;
 mod cuts;

@@ -47,11 +47,13 @@ async fn durability(settings: &[&str]) -> String {
 #[tokio::test]
 async fn a_store_says_what_its_server_survives() {
     let always = ["--appendonly", "yes", "--appendfsync", "always"];
+    let no = ["--appendonly", "yes", "--appendfsync", "no"];
     for (settings, expected) in [
         (&PLAIN[..], "none"),
         (&["--save", "60 1"], "snapshot"),
         (&["--appendonly", "yes"], "2 s"),
         (&always, "always"),
+        (&no, "operating system"),
     ] {
         let said = durability(settings).await;
         assert!(said.contains(expected), "{said}");
