@@ -15,6 +15,11 @@ use stem_tests::store::TestStore;
 /// Whatever a dead worker had runs elsewhere by then (W6): with the default lease, and so with every shorter one.
 const SLOWEST_RESCUE: Duration = Duration::from_secs(20);
 
+/// How long what was cut off may still be felt.
+const AFTERMATH: Duration = Duration::from_secs(5);
+/// Times are kept in whole milliseconds.
+const ROUNDING: Duration = Duration::from_millis(2);
+
 /// A delivery that was in a worker's hands when it was killed.
 struct Loss {
     delivery: u32,
@@ -24,6 +29,8 @@ struct Loss {
 /// What was published, and what became of it.
 pub struct Ledger {
     store: TestStore,
+    /// How long a lease lasts.
+    lease: Duration,
     /// Every envelope, and how many of its attempts are to fail.
     published: BTreeMap<String, u32>,
     open: Vec<String>,
@@ -41,10 +48,11 @@ pub struct Rescues {
 }
 
 impl Ledger {
-    /// An empty one.
-    pub fn on(store: TestStore) -> Self {
+    /// An empty one, of workers who lease for so long.
+    pub fn on(store: TestStore, lease: Duration) -> Self {
         Self {
             store,
+            lease,
             published: BTreeMap::new(),
             open: Vec::new(),
             losses: BTreeMap::new(),
@@ -128,6 +136,7 @@ impl Ledger {
         let mut rescues = Rescues::default();
         for (id, lookup) in ids.iter().zip(self.store.look_up(&ids)) {
             assert_ended_once(&lookup, self.published[id]);
+            self.assert_lost_one_by_one(&lookup);
             for time in self.rescues(id, &lookup) {
                 rescues.count += 1;
                 rescues.slowest = rescues.slowest.max(time);
@@ -135,6 +144,30 @@ impl Ledger {
         }
         assert!(rescues.slowest <= SLOWEST_RESCUE, "{rescues:?}");
         rescues
+    }
+
+    /// A worker is lost when a lease has ended, so that no two are lost within one: each is counted once (B3, B5). Where a
+    /// connection was cut, a delivery may also have been given back without a loss.
+    fn assert_lost_one_by_one(&self, lookup: &Lookup) {
+        let record = lookup.record.as_ref().expect("an end has a record");
+        let mut before = (0, record.enqueued_at.unwrap_or_default());
+        for attempt in &record.attempts {
+            let (delivery, since) = before;
+            let lost = attempt.delivery - delivery - 1;
+            let took = attempt.started_at.since(since) + ROUNDING;
+            let is_disturbed = self.is_disturbed(&(since..attempt.started_at));
+            assert!(
+                is_disturbed || took >= self.lease * lost,
+                "{lost} workers were lost within {took:?}: {record:?}"
+            );
+            before = (attempt.delivery, attempt.ended_at);
+        }
+    }
+
+    /// Whether the server was away meanwhile, or had only just come back.
+    fn is_disturbed(&self, time: &Range<Timestamp>) -> bool {
+        let mut outages = self.outages.iter();
+        outages.any(|one| one.start < time.end && one.end + AFTERMATH > time.start)
     }
 
     /// How long each loss of an envelope lasted.

@@ -6,6 +6,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use stem_core::broker::DEFAULT_LEASE;
 use stem_tests::host::{PATIENCE, TestHost, now};
 use stem_tests::store::TestStore;
 use stem_tests::worker::Worker;
@@ -91,12 +92,16 @@ pub struct Trial<'a> {
 impl<'a> Trial<'a> {
     /// Workers start with these flags, and have their first envelopes.
     pub fn new(host: &'a TestHost, flags: &[&'a str], scale: Scale) -> Self {
+        let lease = match flags == SHORT_LEASE {
+            true => Duration::from_secs(1),
+            false => DEFAULT_LEASE,
+        };
         let mut trial = Self {
             host,
             flags: [flags, &WITHOUT_POISON].concat(),
             scale,
             workers: VecDeque::new(),
-            ledger: Ledger::on(TestStore::of(host)),
+            ledger: Ledger::on(TestStore::of(host), lease),
             began: now(),
             kills: 0,
             outages: 0,
