@@ -7,9 +7,9 @@
 //! | key, behind `{namespace}:` | what it is | how long it lives |
 //! |---|---|---|
 //! | `e:ID` | an envelope: a head of fixed size that scripts rewrite in place, its names, its bytes; once it has ended, its record | while it lives or is a dead letter; then the record's retention |
-//! | `lane:PRIORITY:QUEUE` | a stream of ids that nobody has had yet: an entry is named by the time since which the envelope could run, and a number | with its content |
-//! | `back:PRIORITY:QUEUE` | a sorted set of what was released, or lost by its worker, in the order in which it lay in the stream | with its content |
-//! | `lanes:QUEUE` | a hash of the queue's lanes: how many entries of each came back | with its lanes |
+//! | `lane:PRIORITY:QUEUE` | a stream of packs: an entry has the ids of at most 16 envelopes, and is named by the time since which they could run, and a number | with its content |
+//! | `back:PRIORITY:QUEUE` | a sorted set of what was released, lost by its worker, or left of a pack that was broken, in the order in which it lay in the stream | with its content |
+//! | `lanes:QUEUE` | a hash of the queue's lanes: how many envelopes each has, how many of these came back, and where the next pack begins | with its lanes |
 //! | `leased` | a hash of leases by id: which delivery, until when, whose, of which queue: the only authority | while something runs |
 //! | `ends:QUEUE`, `running` | a sorted set of what was claimed together by when it may end: where to look for lost leases; how many leases each queue has | while something runs |
 //! | `c:LINE` | the last claim on a line: its number, until when it leased, and the ids of what it leased | ten minutes after its leases |

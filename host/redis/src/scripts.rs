@@ -16,6 +16,7 @@ pub(crate) struct Script {
 }
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const LANES: &str = include_str!("scripts/lanes.lua");
 const BACK: &str = include_str!("scripts/back.lua");
 const RECORD: &str = include_str!("scripts/record.lua");
 const BUCKET: &str = include_str!("scripts/bucket.lua");
@@ -32,7 +33,7 @@ impl Script {
     }
 
     fn of(first_line: &str, parts: &[&str]) -> Self {
-        let source = [&[first_line, PRELUDE], parts].concat().join("\n");
+        let source = [&[first_line, PRELUDE, LANES], parts].concat().join("\n");
         let hash = HEXLOWER.encode(&Sha1::digest(&source));
         Self {
             source,

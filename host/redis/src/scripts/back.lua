@@ -15,14 +15,16 @@ local function promote(queue, now)
     is_more = true
     due[#due] = nil
   end
+  local ready = {}
   for _, id in ipairs(due) do
     local e = read(id)
     if e then
-      e.place, e.flags = IN_LANE, has(e.flags, RETRY) and e.flags - RETRY or e.flags
-      e.position = append(queue, e.priority, e.id)
-      write(e)
+      if has(e.flags, RETRY) then e.flags = e.flags - RETRY end
+      ready[e.priority] = ready[e.priority] or {}
+      table.insert(ready[e.priority], e)
     end
   end
+  for priority, envelopes in pairs(ready) do enter_lane(queue, priority, envelopes) end
   spread(due, 'ZREM', held)
   spend(#due)
 end

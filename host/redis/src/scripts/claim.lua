@@ -40,46 +40,105 @@ end
 
 if not continue_line() then return {now, 0} end
 
--- The next entries of a lane, pairs of a position and an id, the first one first: what came back lies before what
--- nobody has had yet.
+-- The next ones in a lane's stream: the entry of each, the number of its letter, and its id. Packs are read whole.
+local function read_packs(lane, wanted)
+  local seen = {entries = {}, letters = {}, ids = {}}
+  local n, after, packs = 0, '-', math.ceil(wanted / PACK)
+  while n < wanted do
+    local found = call('XRANGE', lane.key, after, '+', 'COUNT', packs)
+    for _, entry in ipairs(found) do
+      local ids, first = left_of(lane, entry)
+      for i, id in ipairs(ids) do
+        n = n + 1
+        seen.entries[n], seen.letters[n], seen.ids[n] = entry[1], BEFORE_A + first + i - 1, id
+      end
+    end
+    if #found < packs then break end
+    -- Each has one at least.
+    after, packs = '(' .. found[packs][1], wanted - n
+  end
+  return seen
+end
+
+-- The same of what came back.
+local function read_back(lane, wanted)
+  local seen = {entries = {}, letters = {}, ids = {}}
+  local seats = call('ZRANGE', lane.back, 0, wanted - 1, 'WITHSCORES')
+  for i = 1, #seats, 2 do
+    local number, letter, id = read_seat(seats[i])
+    local n = (i + 1) / 2
+    seen.entries[n] = seats[i + 1] .. '-' .. string.format('%.0f', number)
+    seen.letters[n], seen.ids[n] = letter, id
+  end
+  return seen
+end
+
+local function parts_of_entry(entry)
+  local since, number = entry:match('^(%d+)-(%d+)$')
+  return tonumber(since), tonumber(number)
+end
+
+local function is_before(one, i, other, j)
+  local since, number = parts_of_entry(one.entries[i])
+  local other_since, other_number = parts_of_entry(other.entries[j])
+  if since ~= other_since then return since < other_since end
+  if number ~= other_number then return number < other_number end
+  return one.letters[i] < other.letters[j]
+end
+
+-- Both in one order, with a mark on what came back.
+local function merge(back, packs)
+  local seen = {entries = {}, letters = {}, ids = {}, came_back = {}}
+  local i, j = 1, 1
+  for n = 1, #back.ids + #packs.ids do
+    local is_back = not packs.ids[j] or (back.ids[i] and is_before(back, i, packs, j))
+    local from, k = is_back and back or packs, is_back and i or j
+    seen.entries[n], seen.letters[n], seen.ids[n] = from.entries[k], from.letters[k], from.ids[k]
+    seen.came_back[n] = is_back
+    if is_back then i = i + 1 else j = j + 1 end
+  end
+  return seen
+end
+
 local function peek(lane, wanted)
-  local positions, ids = {}, {}
-  lane.came_back = 0
-  if lane.returned > 0 then
-    local seats = call('ZRANGE', back_key(lane.queue, lane.priority), 0, wanted - 1, 'WITHSCORES')
-    for i = 1, #seats, 2 do
-      positions[#positions + 1] = seats[i + 1] .. '-' .. string.format('%.0f', unpack_bytes('>I8', seats[i]))
-      ids[#ids + 1] = seats[i]:sub(9)
-    end
-    lane.came_back = #ids
-  end
-  if #ids < wanted then
-    for _, entry in ipairs(call('XRANGE', lane.key, '-', '+', 'COUNT', wanted - #ids)) do
-      positions[#positions + 1], ids[#ids + 1] = entry[1], entry[2][2]
-    end
-  end
-  lane.positions, lane.ids = positions, ids
+  local packs = read_packs(lane, wanted)
+  lane.seen = lane.returned > 0 and merge(read_back(lane, wanted), packs) or packs
 end
 
--- Takes the first so many of the entries that were seen out of their lane.
+-- Takes all up to this one out of the stream; what is left of its pack is taken later.
+local function trim(lane, last)
+  local entries, next = lane.seen.entries, last + 1
+  while lane.seen.came_back and lane.seen.came_back[next] do next = next + 1 end
+  local first_kept = entries[last]
+  if entries[next] == first_kept then
+    lane.next = first_kept .. string.char(lane.seen.letters[next])
+  else
+    local since, number = first_kept:match('^(%d+)-(%d+)$')
+    first_kept, lane.next = since .. '-' .. string.format('%.0f', number + 1), ''
+  end
+  call('XTRIM', lane.key, 'MINID', first_kept)
+end
+
+-- Takes the first so many of those that were seen out of their lane.
 local function take(lane, number)
-  local came_back = math.min(number, lane.came_back)
-  if came_back > 0 then
-    call('ZREMRANGEBYRANK', back_key(lane.queue, lane.priority), 0, came_back - 1)
-    call('HINCRBY', P .. 'lanes:' .. lane.queue, lane.priority, -came_back)
+  local came_back, last = 0, number
+  if lane.seen.came_back then
+    last = nil
+    for i = 1, number do
+      if lane.seen.came_back[i] then came_back = came_back + 1 else last = i end
+    end
   end
-  if number > came_back then
-    local since, last = lane.positions[number]:match('^(%d+)-(%d+)$')
-    call('XTRIM', lane.key, 'MINID', since .. '-' .. string.format('%.0f', last + 1))
-  end
-  close_lane(lane.queue, lane.priority)
+  if came_back > 0 then call('ZREMRANGEBYRANK', lane.back, 0, came_back - 1) end
+  if last then trim(lane, last) end
+  lane.returned, lane.waiting = lane.returned - came_back, lane.waiting - number
+  save_lane(lane)
 end
 
--- An entry's priority, a level higher for each minute that it has waited; of equals the older one goes first.
+-- An envelope's priority, a level higher for each minute that it has waited; of equals the older one goes first.
 local function rank(lane)
-  local position = lane.positions[lane.next]
-  if not position then return nil end
-  local since, number = parts_of(position)
+  local entry = lane.seen.entries[lane.turn]
+  if not entry then return nil end
+  local since, number = parts_of_entry(entry)
   return {lane.priority + math.floor(math.max(0, now - since) / AGEING), since, number}
 end
 
@@ -89,12 +148,13 @@ local function goes_before(one, other)
   return one[3] < other[3]
 end
 
--- Chooses among the heads of several lanes: pairs of a lane and a place in it, in the order in which they give.
+-- Chooses among the heads of several lanes: for each its lane, and the how manieth that was seen there, in the order in which
+-- they give.
 local function choose(lanes, wanted)
   local order = {}
   for _, lane in ipairs(lanes) do
     peek(lane, wanted)
-    lane.next = 1
+    lane.turn = 1
     lane.rank = rank(lane)
   end
   while #order < wanted do
@@ -103,36 +163,27 @@ local function choose(lanes, wanted)
       if lane.rank and (not best or goes_before(lane.rank, best.rank)) then best = lane end
     end
     if not best then break end
-    order[#order + 1] = {lane = best, place = best.next}
-    best.next = best.next + 1
+    order[#order + 1] = {lane = best, place = best.turn}
+    best.turn = best.turn + 1
     best.rank = rank(best)
   end
   return order
 end
 
-local function lanes_of(queue)
-  local lanes, found = {}, call('HGETALL', P .. 'lanes:' .. queue)
-  for i = 1, #found, 2 do
-    lanes[#lanes + 1] = {
-      key = lane_key(queue, found[i]), queue = queue, priority = tonumber(found[i]), returned = tonumber(found[i + 1]),
-    }
-  end
-  return lanes
-end
-
--- What is to be run next in a queue, the first one first: positions, ids, and whose they are.
-local function next_entries(queue, wanted)
+-- What is to be run next in a queue, the first one first: as it was seen, how many of it, and whose it is.
+local function next_ones(queue, wanted)
   local lanes = lanes_of(queue)
   if #lanes == 1 then
     peek(lanes[1], wanted)
-    return lanes[1].positions, lanes[1].ids, lanes
+    return lanes[1].seen, math.min(wanted, #lanes[1].seen.ids), lanes
   end
   local order = choose(lanes, wanted)
-  local positions, ids = {}, {}
-  for i, chosen in ipairs(order) do
-    positions[i], ids[i] = chosen.lane.positions[chosen.place], chosen.lane.ids[chosen.place]
+  local seen = {entries = {}, letters = {}, ids = {}}
+  for n, chosen in ipairs(order) do
+    local there, i = chosen.lane.seen, chosen.place
+    seen.entries[n], seen.letters[n], seen.ids[n] = there.entries[i], there.letters[i], there.ids[i]
   end
-  return positions, ids, lanes, order
+  return seen, #order, lanes, order
 end
 
 -- Takes the first so many of these out of their lanes.
@@ -156,12 +207,12 @@ local function lease_for(envelope, queue, known)
   return known[key]
 end
 
--- Whether an envelope still is what its entry stood for. A server keeps or loses each of our steps whole, so that only a
+-- Whether an envelope still is what its seat stood for. A server keeps or loses each of our steps whole, so that only a
 -- key which somebody has put back or removed by hand says otherwise: then nothing runs that is somewhere else too.
-local function is_ready(envelope, position)
+local function is_ready(envelope, entry, letter)
   -- No text is made for the comparison.
-  return envelope and envelope:byte(1) == IN_LANE and envelope:byte(29) == #position
-    and envelope:find(position, 30, true) == 30
+  return envelope and envelope:byte(1) == IN_LANE and envelope:byte(29) == #entry + 1
+    and envelope:find(entry, 30, true) == 30 and envelope:byte(30 + #entry) == letter
 end
 
 -- How much an answer holds, about: nobody else is served while the server puts it together. How large envelopes are is
@@ -182,14 +233,14 @@ local function portion()
 end
 
 -- Leases what is ready of these, as far as there is room. Answers how many it has looked at.
-local function hand_out(queue, positions, ids)
+local function hand_out(queue, these, wanted)
   local keys, leases, leased, known, seen, count = {}, {}, {}, {}, 0, 0
-  for i, id in ipairs(ids) do keys[i] = P .. 'e:' .. id end
-  while seen < #ids and not is_full() do
-    for _, envelope in ipairs(call('MGET', unpack(keys, seen + 1, math.min(seen + portion(), #keys)))) do
+  for i = 1, wanted do keys[i] = P .. 'e:' .. these.ids[i] end
+  while seen < wanted and not is_full() do
+    for _, envelope in ipairs(call('MGET', unpack(keys, seen + 1, math.min(seen + portion(), wanted)))) do
       seen = seen + 1
-      if is_ready(envelope, positions[seen]) then
-        local id, at, bytes = ids[seen], 2 * (given + count) + 3, #envelope
+      if is_ready(envelope, these.entries[seen], these.letters[seen]) then
+        local id, at, bytes = these.ids[seen], 2 * (given + count) + 3, #envelope
         count = count + 1
         leased[count] = id
         leases[2 * count - 1], leases[2 * count] = id, lease_for(envelope, queue, known)
@@ -209,8 +260,8 @@ local function claim_from(queue)
   rescue(queue, now)
   promote(queue, now)
   if is_more then return end
-  local positions, ids, lanes, order = next_entries(queue, limit - given)
-  if #ids > 0 then take_all(lanes, order, hand_out(queue, positions, ids)) end
+  local these, wanted, lanes, order = next_ones(queue, limit - given)
+  if wanted > 0 then take_all(lanes, order, hand_out(queue, these, wanted)) end
 end
 
 for i = FIRST_QUEUE, #ARGV do

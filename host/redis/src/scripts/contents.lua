@@ -2,9 +2,7 @@
 
 local envelopes = call('HLEN', P .. 'leased')
 for _, queue in ipairs(call('SMEMBERS', P .. 'queues')) do
-  envelopes = envelopes + call('ZCARD', P .. 'due:' .. queue)
-  local lanes = call('HGETALL', P .. 'lanes:' .. queue)
-  for i = 1, #lanes, 2 do envelopes = envelopes + call('XLEN', lane_key(queue, lanes[i])) + lanes[i + 1] end
+  envelopes = envelopes + call('ZCARD', P .. 'due:' .. queue) + waiting_in(queue)
 end
 local keys, bytes = 0, 0
 for _, fill in ipairs(call('HVALS', P .. 'buckets')) do

@@ -5,17 +5,23 @@
 local queue, priority, after = ARGV[1], ARGV[2], ARGV[3]
 local ids, next_one = {}, ''
 
--- What came back into a lane, and then what nobody has had yet.
-local function read_lane()
+-- What came back into a lane, and then what nobody has had yet. Answers where to go on.
+local function look_in_lane()
+  local lane, packs = lane_of(queue, priority), math.floor(CHUNK / PACK)
   local first = tonumber(after == '' and '0' or after:match('^back (%d+)$'))
   if first then
-    local seats = call('ZREVRANGE', back_key(queue, priority), first, first + CHUNK - 1)
-    for _, seat in ipairs(seats) do ids[#ids + 1] = seat:sub(9) end
+    local seats = call('ZREVRANGE', lane.back, first, first + CHUNK - 1)
+    for i, seat in ipairs(seats) do
+      local _, _, id = read_seat(seat)
+      ids[i] = id
+    end
     return #seats == CHUNK and 'back ' .. first + CHUNK or '-'
   end
-  local entries = call('XRANGE', lane_key(queue, priority), after == '-' and after or '(' .. after, '+', 'COUNT', CHUNK)
-  for _, entry in ipairs(entries) do ids[#ids + 1] = entry[2][2] end
-  return #entries == CHUNK and entries[CHUNK][1] or ''
+  local entries = call('XRANGE', lane.key, after == '-' and after or '(' .. after, '+', 'COUNT', packs)
+  for _, entry in ipairs(entries) do
+    for _, id in ipairs(left_of(lane, entry)) do ids[#ids + 1] = id end
+  end
+  return #entries == packs and entries[packs][1] or ''
 end
 
 if priority == '' then
@@ -23,7 +29,7 @@ if priority == '' then
   ids = call('ZREVRANGE', P .. 'due:' .. queue, first, first + CHUNK - 1)
   if #ids == CHUNK then next_one = tostring(first + CHUNK) end
 else
-  next_one = read_lane()
+  next_one = look_in_lane()
 end
 
 local counts = {}

@@ -6,8 +6,8 @@ local FIELDS, MOST = 3, 10000
 if #ARGV > MOST * FIELDS then return redis.error_reply('ERR too many envelopes for one step') end
 local now = time()
 
--- Places as they were read: most of a batch have the same.
-local places = {}
+-- Places as they were read: most of a batch have the same. In the order in which they came.
+local places, in_order = {}, {}
 
 local function due_at(text)
   if text == '' then return now end
@@ -15,13 +15,19 @@ local function due_at(text)
   return math.min(text:byte() == 43 and now + number or number, now + LONGEST)
 end
 
--- The part of the head that all new envelopes of a place have alike.
+-- The part of the head that all new envelopes of a place have alike, and what is put there.
 local function read_place(text)
   local priority, due, queue = text:match('^(%d)(%S*) (.*)$')
   local at = due_at(due)
-  local where = at > now and HELD or IN_LANE
-  local place = {queue = queue, priority = priority, at = at > now and string.format('%.0f', at)}
-  place.head = pack_bytes('>BBBBI4I4I4I4I4I4', where, 0, priority, 0, 1, 0, 0, 0, 0, 0)
+  local is_held = at > now
+  local plain = priority .. ' ' .. queue
+  local place = not is_held and places[plain]
+  if not place then
+    place = {queue = queue, priority = priority, at = is_held and string.format('%.0f', at), ids = {}, tails = {}}
+    place.head = pack_bytes('>BBBBI4I4I4I4I4I4', is_held and HELD or IN_LANE, 0, priority, 0, 1, 0, 0, 0, 0, 0)
+    in_order[#in_order + 1] = place
+    if not is_held then places[plain] = place end
+  end
   places[text] = place
   return place
 end
@@ -51,7 +57,7 @@ local function is_known(id)
   return call('EXISTS', P .. 'e:' .. id, P .. 'm:' .. id) > 0
 end
 
-local values, due, used, answers, paddings = {}, {}, {}, {}, {}
+local values, used, answers, paddings = {}, {}, {}, {}
 
 local function padding(length)
   paddings[length] = paddings[length] or string.rep('\0', 32 - length)
@@ -63,32 +69,44 @@ local function pin(tail)
   if digest > 0 then call('HINCRBY', P .. 'pins', tail:sub(4 + queue + task, 3 + queue + task + digest), 1) end
 end
 
-local function put(i)
-  local id, place, tail = ARGV[i], places[ARGV[i + 1]], ARGV[i + 2]
-  local position = place.at
-  if position then
-    local held = due[place.queue] or {}
-    due[place.queue] = held
-    held[#held + 1], held[#held + 2] = position, id
-  else
-    position = append(place.queue, place.priority, id)
-  end
-  values[#values + 1] = P .. 'e:' .. id
-  values[#values + 1] = place.head .. string.char(#position) .. position .. padding(#position) .. tail
+local function put(place, i, position, letter)
+  values[#values + 1] = P .. 'e:' .. place.ids[i]
+  local length, tail = #position + #letter, place.tails[i]
+  values[#values + 1] = place.head .. string.char(length) .. position .. letter .. padding(length) .. tail
   pin(tail)
-  used[place.queue] = true
+end
+
+local function line_up(place)
+  local entries = append(place.queue, place.priority, place.ids)
+  for i = 1, #place.ids do put(place, i, place_of(entries, i)) end
+end
+
+local function hold(place)
+  local held = {}
+  for i, id in ipairs(place.ids) do
+    put(place, i, place.at, '')
+    held[2 * i - 1], held[2 * i] = place.at, id
+  end
+  spread(held, 'ZADD', P .. 'due:' .. place.queue)
 end
 
 for i = 1, #ARGV, FIELDS do
-  local is_new = not is_known(ARGV[i])
-  if is_new then put(i) end
+  local id, place = ARGV[i], places[ARGV[i + 1]]
+  local is_new = not is_known(id)
+  if is_new then place.ids[#place.ids + 1], place.tails[#place.tails + 1] = id, ARGV[i + 2] end
   answers[#answers + 1] = is_new and '1' or '0'
+end
+
+for _, place in ipairs(in_order) do
+  if #place.ids > 0 then
+    used[place.queue] = true
+    if place.at then hold(place) else line_up(place) end
+  end
 end
 
 for i = 1, #values, CHUNK do
   call('MSET', unpack(values, i, math.min(i + CHUNK - 1, #values)))
 end
-for queue, held in pairs(due) do spread(held, 'ZADD', P .. 'due:' .. queue) end
 for queue in pairs(used) do call('SADD', P .. 'queues', queue) end
 ring(used)
 return table.concat(answers)

@@ -6,9 +6,7 @@ local now = time()
 local answer, paused = {}, {}
 
 local function status(queue)
-  local waiting = 0
-  local lanes = call('HGETALL', P .. 'lanes:' .. queue)
-  for i = 1, #lanes, 2 do waiting = waiting + call('XLEN', lane_key(queue, lanes[i])) + lanes[i + 1] end
+  local waiting = waiting_in(queue)
   local running = tonumber(call('HGET', P .. 'running', queue) or 0)
   local due = call('ZCOUNT', P .. 'due:' .. queue, '-inf', now)
   local scheduled = call('ZCARD', P .. 'due:' .. queue) - due

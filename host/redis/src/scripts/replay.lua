@@ -10,11 +10,10 @@ local function replay(id)
   -- What is due joined its lane before.
   if not rung[e.queue] then promote(e.queue, now) end
   exhume(e)
-  e.place, e.generation = IN_LANE, e.generation + 1
+  e.generation = e.generation + 1
   e.attempts, e.losses, e.snoozes, e.faults = 0, 0, 0, 0
   e.flags = (has(e.flags, RECORDED) and RECORDED or 0) + (has(e.flags, KEPT) and KEPT or 0)
-  e.position = append(e.queue, e.priority, id)
-  write(e)
+  enter_lane(e.queue, e.priority, {e})
   -- Its record and its checkpoint live on with it.
   call('PEXPIRE', P .. 'r:' .. id, MONTH, 'GT')
   call('PEXPIRE', P .. 'k:' .. id, MONTH, 'GT')

@@ -8,8 +8,13 @@ local function add(id)
   if #answer < wanted then answer[#answer + 1] = id end
 end
 
-for _, priority in ipairs(call('HKEYS', P .. 'lanes:' .. queue)) do
-  for _, seat in ipairs(call('ZRANGE', back_key(queue, priority), 0, wanted - 1)) do add(seat:sub(9)) end
-  for _, entry in ipairs(call('XRANGE', lane_key(queue, priority), '-', '+', 'COUNT', wanted)) do add(entry[2][2]) end
+for _, lane in ipairs(lanes_of(queue)) do
+  for _, seat in ipairs(call('ZRANGE', lane.back, 0, wanted - 1)) do
+    local _, _, id = read_seat(seat)
+    add(id)
+  end
+  for _, entry in ipairs(call('XRANGE', lane.key, '-', '+', 'COUNT', wanted)) do
+    for _, id in ipairs(left_of(lane, entry)) do add(id) end
+  end
 end
 return answer

@@ -16,6 +16,7 @@ mod load;
 mod mixed;
 mod moved;
 mod networks;
+mod packs;
 mod pauses;
 mod replicas;
 mod sentinels;
