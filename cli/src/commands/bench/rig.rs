@@ -51,7 +51,9 @@ impl Rig {
             Some(url) => (url.clone(), None),
             None => temporary(config)?,
         };
-        let namespace = format!("{NAMESPACE_PREFIX}{}", uuid::Uuid::new_v4().simple());
+        // Every key on Redis has it: it is as long as a fleet's own would be.
+        let (random, _) = uuid::Uuid::new_v4().as_u64_pair();
+        let namespace = format!("{NAMESPACE_PREFIX}{:08x}", random >> 32);
         let config = Config {
             broker: url.clone(),
             results: url,

@@ -58,7 +58,7 @@ async fn packs_of_any_length_are_claimed_to_their_end() {
     }
 }
 
-/// B4: a server that has lost its last second may know entries again; what is published behind them is not lost with them.
+/// B4: where somebody has put a lane back by hand, what is published behind it is not lost with it.
 #[tokio::test]
 async fn what_lies_behind_entries_that_are_known_again_is_claimed() {
     let server = Server::start(&["--save", ""]);
