@@ -57,7 +57,8 @@ const CONNECTION_NAME: &str = "stem";
 /// Settings given as flags; they hold for every command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
-    /// Where queues, modules and dead letters are: sqlite:PATH, redis://HOST:PORT, rediss://HOST:PORT or memory:
+    /// Where queues, modules and dead letters are: sqlite:PATH, redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE] (a cluster:
+    /// HOST,HOST), redis-sentinel://HOST,HOST/MASTER, both with TLS as rediss…, or memory:
     #[arg(long, value_name = "URL", global = true, help_heading = "Stores")]
     pub broker_url: Option<String>,
     /// Where results are, if not where the broker is
@@ -118,6 +119,8 @@ pub struct Config {
     pub servers: ServerSettings,
     /// What connections to servers are called, so that who looks there sees whose they are.
     pub connection_name: String,
+    /// Whether it is logged what servers may lose: by those who stay.
+    pub warns: bool,
     /// What is logged, if anything was said about it.
     pub log_level: Option<String>,
     /// The file that was read, if there was one.
@@ -133,7 +136,7 @@ struct Given {
 }
 
 /// The name that the environment uses for a key of the file.
-fn variable(key: &str) -> String {
+pub fn variable(key: &str) -> String {
     format!("{PREFIX}{}", key.to_uppercase().replace('-', "_"))
 }
 
@@ -151,6 +154,7 @@ impl Config {
             signing: SigningSettings::default(),
             servers: ServerSettings::default(),
             connection_name: CONNECTION_NAME.to_owned(),
+            warns: false,
             log_level: None,
             file: None,
         }
@@ -194,6 +198,7 @@ impl Config {
             signing: layers.signing()?,
             servers: layers.servers()?,
             connection_name: CONNECTION_NAME.to_owned(),
+            warns: false,
             log_level: layers.take("log-level").map(|given| given.value),
             file,
         })

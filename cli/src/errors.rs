@@ -114,7 +114,60 @@ fn message(error: &anyhow::Error) -> String {
     message
 }
 
+/// What a command adds to an error of its stores: what it was about, and what else helps. The code stays the error's.
+#[derive(Debug)]
+struct Advice {
+    attempted: String,
+    hint: String,
+}
+
+impl fmt::Display for Advice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.attempted)
+    }
+}
+
+/// The error with what was attempted, and a hint behind its own one.
+pub fn advised(
+    error: impl Into<anyhow::Error>,
+    attempted: impl Into<String>,
+    hint: impl Into<String>,
+) -> anyhow::Error {
+    let (attempted, hint) = (attempted.into(), hint.into());
+    error.into().context(Advice { attempted, hint })
+}
+
+/// Said of what happens while the result store is opened: it has a setting of its own.
+#[derive(Debug)]
+pub struct OfResults;
+
+impl fmt::Display for OfResults {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("open the result store")
+    }
+}
+
+/// The flag that names the broker's store.
+pub const BROKER: &str = "--broker-url";
+/// The flag that names the store of results.
+pub const RESULTS: &str = "--result-backend-url";
+
 fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
+    let (exit, hint) = classify_cause(error);
+    let hint = match error.is::<OfResults>() {
+        true => hint.map(|hint| hint.replace(BROKER, RESULTS)),
+        false => hint,
+    };
+    let advice = error.downcast_ref::<Advice>();
+    let hints: Vec<String> = hint
+        .into_iter()
+        .chain(advice.map(|advice| advice.hint.clone()))
+        .filter(|hint| !hint.is_empty())
+        .collect();
+    (exit, (!hints.is_empty()).then(|| hints.join("; ")))
+}
+
+fn classify_cause(error: &anyhow::Error) -> (Exit, Option<String>) {
     for cause in error.chain() {
         if let Some(failure) = cause.downcast_ref::<Failure>() {
             return (failure.exit(), failure.hint.clone());
@@ -133,11 +186,11 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
 }
 
 fn of_store(error: &StoreError) -> (Exit, Option<String>) {
+    // What a server refuses is about settings, of it or of ours; a path may be right, and not for this user.
+    let is_server = error.subject().contains("://");
     let (exit, hint) = match error.kind() {
-        StoreErrorKind::Unavailable => (
-            Exit::Unreachable,
-            "check that it is there, or name another with --broker-url",
-        ),
+        StoreErrorKind::Unavailable => (Exit::Unreachable, "check that it is there"),
+        StoreErrorKind::Unconfirmed => (Exit::Unreachable, "do the same again"),
         StoreErrorKind::Busy => (Exit::Unreachable, "another process holds it: try again"),
         StoreErrorKind::Full => (
             Exit::Refused,
@@ -145,16 +198,26 @@ fn of_store(error: &StoreError) -> (Exit, Option<String>) {
         ),
         StoreErrorKind::Unreadable => (
             Exit::Unreachable,
-            "nothing was changed: use the version of stem-host that wrote it, restore it from a copy, or name another with --broker-url",
+            "nothing was changed: use the version of stem-host that wrote it, restore it from a copy",
         ),
+        StoreErrorKind::NotPermitted if is_server => (Exit::Usage, "check what the server allows"),
         StoreErrorKind::NotPermitted => (
             Exit::Unreachable,
-            "check that you may use it (who owns the path, or what the server allows its user), or name another with --broker-url",
+            "check that you may use it (who owns the path)",
         ),
         StoreErrorKind::Refused => return (Exit::Refused, None),
         StoreErrorKind::Internal | _ => return (Exit::Unreachable, None),
     };
-    (exit, Some(hint.to_owned()))
+    let hint = error.advice().unwrap_or(hint);
+    let is_about_the_place = matches!(
+        (error.kind(), is_server),
+        (StoreErrorKind::Unavailable | StoreErrorKind::Unreadable, _)
+            | (StoreErrorKind::NotPermitted, false)
+    );
+    match is_about_the_place {
+        true => (exit, Some(format!("{hint}, or name another with {BROKER}"))),
+        false => (exit, Some(hint.to_owned())),
+    }
 }
 
 fn of_bucket(error: &KeyValueError) -> (Exit, Option<String>) {
@@ -199,6 +262,48 @@ mod tests {
         ] {
             assert_eq!(classify(&store(kind)).0, exit, "{kind:?}");
         }
+    }
+
+    /// What is about settings is told from a server that is away.
+    #[test]
+    fn what_a_server_refuses_is_about_settings() {
+        for (kind, exit) in [
+            (StoreErrorKind::NotPermitted, Exit::Usage),
+            (StoreErrorKind::Unavailable, Exit::Unreachable),
+            (StoreErrorKind::Unconfirmed, Exit::Unreachable),
+        ] {
+            let advice = Some("do this".to_owned());
+            let error = StoreError::new(kind, "connect", "redis://h:1/0").advised(advice);
+            let (code, hint) = classify(&error.into());
+            assert_eq!(code, exit, "{kind:?}");
+            assert!(hint.unwrap_or_default().starts_with("do this"), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_hint_names_the_setting_of_the_store_that_failed() {
+        let away = || store(StoreErrorKind::Unavailable);
+        for (error, setting) in [
+            (away(), "another with --broker-url"),
+            (
+                away().context(OfResults),
+                "another with --result-backend-url",
+            ),
+        ] {
+            let hint = classify(&error).1.unwrap_or_default();
+            assert!(hint.contains(setting), "{hint}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_adds_stands_behind_the_hint_of_the_store() {
+        let error = advised(store(StoreErrorKind::Busy), "wait for it", "it goes on");
+        let (exit, hint) = classify(&error.context("above"));
+        assert_eq!(exit, Exit::Unreachable);
+        assert_eq!(
+            hint.as_deref(),
+            Some("another process holds it: try again; it goes on")
+        );
     }
 
     #[test]

@@ -36,15 +36,29 @@ impl Invocation {
         self
     }
 
+    /// Where the broker is, for people.
+    pub fn place(&self) -> String {
+        let (broker, namespace) = (&self.config.broker, &self.config.namespace);
+        format!("{broker}, namespace `{namespace}`")
+    }
+
     /// Opens the stores that the settings name.
     pub async fn open_stores(&self, lifetime: Lifetime) -> Result<Stores> {
         stores::open(&self.config, lifetime).await
+    }
+
+    /// Opens them for whoever wants to know how they are: also those that are not to be used as they are.
+    pub async fn open_stores_to_look_at(&self) -> Result<Stores> {
+        let mut config = self.config.clone();
+        config.servers.allows_eviction = true;
+        stores::open(&config, Lifetime::Existing).await
     }
 
     /// Opens them for a worker, which servers are to see by its name.
     pub async fn open_stores_for(&self, worker: &WorkerName, lifetime: Lifetime) -> Result<Stores> {
         let mut config = self.config.clone();
         config.connection_name = format!("stem-worker-{worker}");
+        config.warns = true;
         stores::open(&config, lifetime).await
     }
 }

@@ -6,14 +6,14 @@ mod url;
 
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use stem_core::clock::{Clock, SystemClock};
 use stem_core::stores::Stores;
 use stem_core::two_stores;
 use stem_sqlite::Synchronous;
 
-use crate::config::Config;
-use crate::errors::{Exit, Failure};
+use crate::config::{Config, variable};
+use crate::errors::{BROKER, Exit, Failure, OfResults, RESULTS};
 
 pub use self::settings::ServerSettings;
 pub use self::url::StoreUrl;
@@ -37,16 +37,16 @@ pub enum Lifetime {
 
 /// Opens the stores of a configuration.
 pub async fn open(config: &Config, lifetime: Lifetime) -> Result<Stores> {
-    for url in [&config.broker, &config.results] {
-        check(url, lifetime)?;
-    }
+    check(&config.broker, lifetime, BROKER)?;
+    check(&config.results, lifetime, RESULTS)?;
     let clock = SystemClock::shared();
     let [first, second] = [&config.broker, &config.results].map(|url| found(url, lifetime));
     let broker = open_one(first, config, &clock).await?;
     if second.is_same_place(first) {
         return Ok(broker);
     }
-    let results = open_one(second, config, &clock).await?;
+    let results = open_one(second, config, &clock).await;
+    let results = results.context(OfResults)?;
     Ok(two_stores::join(broker, &results))
 }
 
@@ -59,7 +59,7 @@ fn found(url: &StoreUrl, lifetime: Lifetime) -> &StoreUrl {
 }
 
 /// Refuses a store that this command could do nothing with.
-fn check(url: &StoreUrl, lifetime: Lifetime) -> Result<()> {
+fn check(url: &StoreUrl, lifetime: Lifetime, flag: &str) -> Result<()> {
     match url {
         StoreUrl::Memory if lifetime != Lifetime::OneProcess => {
             let problem =
@@ -68,13 +68,22 @@ fn check(url: &StoreUrl, lifetime: Lifetime) -> Result<()> {
                 .hint("use sqlite:PATH or redis://HOST here; `stem-host dev` does everything in one process")
                 .into())
         }
-        StoreUrl::Sqlite { path, .. } if lifetime == Lifetime::Existing => match path.try_exists() {
-            Ok(false) => Err(Failure::new(Exit::Unreachable, format!("open `{url}`"), "there is no store")
-                .hint("`deploy`, `enqueue` and `worker start` make one; --broker-url or STEM_BROKER_URL names another")
+        StoreUrl::Sqlite { path, .. } if lifetime == Lifetime::Existing => {
+            match path.try_exists() {
+                Ok(false) => Err(Failure::new(
+                    Exit::Unreachable,
+                    format!("open `{url}`"),
+                    "there is no store",
+                )
+                .hint(format!(
+                    "`deploy`, `enqueue` and `worker start` make one; {flag} or {} names another",
+                    variable(flag.trim_start_matches('-'))
+                ))
                 .into()),
-            // Whatever stands in the way is said where it is opened.
-            Ok(true) | Err(_) => Ok(()),
-        },
+                // Whatever stands in the way is said where it is opened.
+                Ok(true) | Err(_) => Ok(()),
+            }
+        }
         StoreUrl::Memory | StoreUrl::Sqlite { .. } | StoreUrl::Redis(_) => Ok(()),
     }
 }
@@ -107,6 +116,10 @@ async fn open_redis(url: &ServerUrl, config: &Config, clock: &Arc<dyn Clock>) ->
     } else if settings.is_about_tls() {
         tracing::warn!(server = %url, "this connection is not encrypted, whatever the TLS settings say: rediss:// is");
     }
+    if url.is_secure() && settings.allows_insecure {
+        tracing::warn!(server = %url, "any certificate of this server is taken, also that of somebody in between: for tests alone (STEM_TLS_ALLOW_INSECURE)");
+    }
+    options.warns = config.warns;
     options.wait_replicas = url.wait_replicas();
     options.allows_eviction = settings.allows_eviction;
     options.connection_name.clone_from(&config.connection_name);

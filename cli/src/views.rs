@@ -15,6 +15,7 @@ use stem_core::names::{QueueName, TaskName};
 use stem_core::outcome::{DeadReason, Failure};
 use stem_core::payload::{Payload, StoredPayload};
 use stem_core::policy::TaskPolicy;
+use stem_core::queues::Place;
 use stem_core::record::{AttemptError, AttemptRecord, LogLine, OutcomeWord};
 use stem_core::retry::Backoff;
 use stem_core::state::State;
@@ -62,6 +63,7 @@ pub struct EnvelopeView {
     progress: Option<Value>,
     enqueued_at: Option<String>,
     ended_at: Option<String>,
+    place: Option<Value>,
 }
 
 /// One attempt within `result --json`.
@@ -111,7 +113,19 @@ impl EnvelopeView {
             }),
             enqueued_at: enqueued_at(lookup).map(|time| time.to_string()),
             ended_at: end.map(|end| end.at.to_string()),
+            place: status.and_then(|status| place_value(&status.place)),
         }
+    }
+}
+
+/// Where it waits for its time, or who has it.
+fn place_value(place: &Place) -> Option<Value> {
+    match place {
+        Place::Held { until, .. } => Some(json!({"due_at": until.to_string()})),
+        Place::Leased { worker, until } => {
+            Some(json!({"worker": worker, "leased_until": until.to_string()}))
+        }
+        Place::Ready | Place::Dead => None,
     }
 }
 
@@ -296,6 +310,14 @@ pub struct WorkerView {
     dead: bool,
 }
 
+/// How many attempts it runs: a dead one runs none, whatever it said last.
+pub fn running(status: &WorkerStatus) -> u32 {
+    match status.is_dead {
+        true => 0,
+        false => status.heartbeat.running,
+    }
+}
+
 impl WorkerView {
     /// A worker as its last heartbeat shows it.
     pub fn new(status: &WorkerStatus) -> Self {
@@ -307,7 +329,7 @@ impl WorkerView {
             version: beat.version.clone(),
             queues: beat.queues.iter().map(ToString::to_string).collect(),
             slots: beat.slots,
-            running: beat.running,
+            running: running(status),
             memory_bytes: beat.memory_bytes,
             succeeded: beat.succeeded,
             failed: beat.failed,

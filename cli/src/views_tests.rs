@@ -108,7 +108,7 @@ fn expected_result() -> Value {
         }],
         "result": {"a": 2},
         "error": null,
-        "progress": null,
+        "place": null, "progress": null,
         "enqueued_at": "1970-01-01T00:00:00.500Z",
         "ended_at": "1970-01-01T00:00:02.000Z",
     })
@@ -124,6 +124,17 @@ fn a_result_has_the_shape_that_programs_rely_on() {
     };
     let record = record(vec![attempt(OutcomeWord::Succeeded, None)], Some(end));
     assert_eq!(view(State::Succeeded, record), expected_result());
+}
+
+/// R3
+#[test]
+fn a_place_says_when_it_is_due_or_who_has_it() {
+    let until = Timestamp::from_millis(1_000);
+    let worker = WorkerName::new("w-1").expect("a name");
+    let leased = place_value(&Place::Leased { worker, until });
+    let expected = json!({"worker": "w-1", "leased_until": "1970-01-01T00:00:01.000Z"});
+    assert_eq!(leased, Some(expected));
+    assert_eq!(place_value(&Place::Ready), None);
 }
 
 fn out_of_memory() -> Failure {

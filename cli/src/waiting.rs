@@ -8,11 +8,14 @@ use indicatif::ProgressBar;
 use stem_core::ids::EnvelopeId;
 use stem_core::lookup::{self, Lookup};
 use stem_core::payload::Payload;
+use stem_core::queues::Place;
 use stem_core::state::State;
+use stem_core::store_error::StoreError;
 use stem_core::stores::Stores;
 use stem_core::units::format_duration;
 
-use crate::errors::{Exit, Failure};
+use crate::errors::{self, Exit, Failure};
+use crate::invocation::Invocation;
 use crate::output::{Output, harmless};
 use crate::progress;
 use crate::views::{EnvelopeView, SHOWN_LIMIT};
@@ -20,49 +23,143 @@ use crate::views::{EnvelopeView, SHOWN_LIMIT};
 /// What is said where there is no result though the task succeeded.
 const NOT_KEPT: &str = "its task keeps no results";
 
-/// Waits until the envelope has ended, at most so long; programs are then shown how far it came.
+/// How long it may take to find out why an envelope still waits.
+const LOOKING: Duration = Duration::from_secs(2);
+/// A store that does not answer is asked again after such a time, and then less and less often.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
+
+/// What was seen while it was waited for.
+#[derive(Default)]
+struct Watched {
+    last: Option<Lookup>,
+    /// Why the store did not answer, if it did not since.
+    lost: Option<StoreError>,
+}
+
+/// Waits until the envelope has ended, at most so long; programs are then shown how far it came. A store that goes away
+/// meanwhile is asked again until it is back (B13).
 pub async fn wait(
     stores: &Stores,
     id: EnvelopeId,
     timeout: Duration,
-    output: &Output,
+    invocation: &Invocation,
 ) -> Result<Lookup> {
-    let spinner = progress::spinner("waiting");
-    let mut last = None;
-    let waiting = lookup::wait(stores, id, |seen| {
-        last = Some(seen.clone());
-        show(&spinner, seen);
-    });
+    let output = &invocation.output;
+    let mut watched = Watched::default();
+    let waiting = watched.follow(stores, id);
     let waited = tokio::time::timeout(timeout, waiting).await;
-    spinner.finish_and_clear();
     match waited {
-        Ok(found) => found?.ok_or_else(|| unknown(id)),
+        Ok(Ok(found)) => found.ok_or_else(|| unknown(id, invocation)),
+        Ok(Err(error)) => Err(errors::advised(error, format!("wait for {id}"), again(id))),
         Err(_) => {
-            if let Some(seen) = last.as_ref().filter(|_| output.is_json) {
+            if let Some(seen) = watched.last.as_ref().filter(|_| output.is_json) {
                 output.json(&EnvelopeView::new(id, seen))?;
             }
-            Err(ran_out(id, last.as_ref(), timeout))
+            Err(watched.ran_out(stores, id, timeout).await)
         }
     }
 }
 
-fn ran_out(id: EnvelopeId, last: Option<&Lookup>, timeout: Duration) -> anyhow::Error {
-    let state = last.map_or("not seen", |seen| seen.state.as_str());
-    let problem = format!("it is {state} after {}", format_duration(timeout));
-    Failure::new(Exit::TimedOut, format!("wait for {id}"), problem)
-        .hint(format!(
-            "it goes on by itself: `stem-host result {id} --wait` waits again"
-        ))
+impl Watched {
+    async fn follow(
+        &mut self,
+        stores: &Stores,
+        id: EnvelopeId,
+    ) -> Result<Option<Lookup>, StoreError> {
+        let spinner = progress::spinner("waiting");
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let followed = lookup::wait(stores, id, |seen| {
+                (self.last, self.lost) = (Some(seen.clone()), None);
+                pause = FIRST_PAUSE;
+                show(&spinner, seen);
+            });
+            match followed.await {
+                Err(error) if error.is_transient() => {
+                    spinner.set_message("the store does not answer");
+                    self.lost = Some(error);
+                }
+                ended => {
+                    spinner.finish_and_clear();
+                    return ended;
+                }
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn ran_out(&self, stores: &Stores, id: EnvelopeId, timeout: Duration) -> anyhow::Error {
+        let attempted = format!("wait for {id}");
+        let last = self.last.as_ref();
+        let state = last.map_or("not seen", |seen| seen.state.as_str());
+        let after = format_duration(timeout);
+        if let Some(lost) = &self.lost {
+            let problem = format!(
+                "it is {state} after {after} as far as is known: {lost}: {}",
+                lost.cause()
+            );
+            let failure = Failure::new(Exit::Unreachable, attempted, problem);
+            return failure.hint(again(id)).into();
+        }
+        let held_up = tokio::time::timeout(LOOKING, held_up(stores, last)).await;
+        let reason = held_up.ok().flatten();
+        let reason = reason.unwrap_or_else(|| "it goes on by itself".to_owned());
+        Failure::new(
+            Exit::TimedOut,
+            attempted,
+            format!("it is {state} after {after}"),
+        )
+        .hint(format!("{reason}: {}", again(id)))
         .into()
+    }
+}
+
+/// How to wait for it once more.
+fn again(id: EnvelopeId) -> String {
+    format!("`stem-host result {id} --wait` waits again")
+}
+
+/// Why an envelope that waits for a worker may go on waiting.
+async fn held_up(stores: &Stores, last: Option<&Lookup>) -> Option<String> {
+    let status = last?.status.as_ref()?;
+    if status.place != Place::Ready {
+        return None;
+    }
+    let queue = &status.queue;
+    let queues = stores.queues.queues().await.ok()?;
+    if queues.iter().any(|one| one.name == *queue && one.is_paused) {
+        return Some(format!(
+            "its queue is paused (`stem-host queue resume {queue}`)"
+        ));
+    }
+    let workers = stores.control.workers().await.ok()?;
+    let mut live = workers.iter().filter(|worker| !worker.is_dead).peekable();
+    if live.peek().is_none() {
+        return Some("no worker runs (`stem-host worker start`)".to_owned());
+    }
+    let is_served = live.any(|worker| worker.heartbeat.queues.contains(queue));
+    (!is_served).then(|| {
+        format!("no worker takes from its queue (`stem-host worker start --queue {queue}`)")
+    })
 }
 
 /// Nobody knows this id (any more).
-pub fn unknown(id: EnvelopeId) -> anyhow::Error {
-    Failure::not_found(
+pub fn unknown(id: EnvelopeId, invocation: &Invocation) -> anyhow::Error {
+    let failure = Failure::not_found(
         format!("look {id} up"),
-        "no envelope has this id, or its record has expired",
-    )
-    .into()
+        format!(
+            "no envelope has this id, or its record has expired, in {}",
+            invocation.place()
+        ),
+    );
+    match invocation.config.results == invocation.config.broker {
+        true => failure
+            .hint("where workers keep results elsewhere, STEM_RESULT_BACKEND_URL has to name that place here as well")
+            .into(),
+        false => failure.into(),
+    }
 }
 
 fn show(spinner: &ProgressBar, seen: &Lookup) {

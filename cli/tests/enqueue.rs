@@ -112,6 +112,31 @@ fn a_bad_name_or_number_is_refused_where_it_enters() {
     }
 }
 
+/// B15: what may have been enqueued is named when that fails, and is not enqueued twice.
+#[test]
+fn an_id_that_is_given_enqueues_nothing_a_second_time() {
+    let host = counting();
+    let id = host.enqueue("word-count", &json!({"text": "a"}), &[]);
+    let again = host.enqueue("word-count", &json!({"text": "a"}), &["--id", &id]);
+    let lines = || [json!({"text": "a"}), json!({"text": "b"})].into_iter();
+    let flags = ["--id", &id];
+    let first = host.enqueue_each_with("word-count", lines(), &flags);
+    let second = host.enqueue_each_with("word-count", lines(), &flags);
+    assert_eq!((again, second), (id.clone(), first.clone()));
+    assert!(!first.contains(&id) && first[0] != first[1]);
+    assert_eq!(host.alive(), 3);
+}
+
+/// E6
+#[test]
+fn where_a_task_was_looked_for_is_said() {
+    let answer = counting().run(&["enqueue", "nothing-like-it"]);
+    answer.assert(
+        1,
+        "hint: it was looked for in sqlite:stem.db, namespace `stem`",
+    );
+}
+
 #[test]
 fn a_files_ending_says_what_it_is() {
     let host = TestHost::new();

@@ -16,12 +16,13 @@ fn keys(object: &Value) -> Vec<&str> {
     object.keys().map(String::as_str).collect()
 }
 
-const RESULT_KEYS: [&str; 10] = [
+const RESULT_KEYS: [&str; 11] = [
     "attempts",
     "ended_at",
     "enqueued_at",
     "error",
     "id",
+    "place",
     "progress",
     "queue",
     "result",
@@ -74,6 +75,22 @@ fn a_wait_that_runs_out_ends_with_exit_code_4_and_shows_how_far_it_came() {
     let again = host.run(&[&["result", id][..], &wait].concat());
     again.assert(4, "it is queued after 100ms");
     assert_eq!(again.stdout, answer.stdout);
+}
+
+/// R3: who waits is told why nothing comes.
+#[test]
+fn a_wait_that_runs_out_says_what_holds_the_envelope_up() {
+    let host = TestHost::new().with_deployed(&["word-count"]);
+    let id = host.enqueue("word-count", &json!({"text": "a"}), &["--queue", "q"]);
+    let wait = ["result", &id, "--wait", "--timeout", "50ms"];
+    host.run(&wait)
+        .assert(4, "hint: no worker runs (`stem-host worker start`)");
+    host.ok(&["queue", "pause", "q"]);
+    host.run(&wait).assert(4, "`stem-host queue resume q`");
+    host.ok(&["queue", "resume", "q"]);
+    let _worker = host.worker(&["--queue", "another"]);
+    host.run(&wait)
+        .assert(4, "`stem-host worker start --queue q`");
 }
 
 #[test]

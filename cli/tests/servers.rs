@@ -1,9 +1,13 @@
 //! Servers that cannot be reached, or are not to be used: what is said, and the exit code; and what is said of good ones.
 
+use std::io::Write as _;
+use std::net::TcpListener;
+
 use stem_testkit::builders::fresh_namespace;
 use stem_testkit::redis_server::{Server, shared_url};
 use stem_testkit::secure_server::{Authority, SecureServer};
 use stem_tests::host::{Answer, TestHost};
+use stem_tests::worker::Worker;
 
 const PLAIN: [&str; 2] = ["--save", ""];
 
@@ -45,6 +49,10 @@ fn a_server_that_is_not_there_is_named_with_what_to_look_at() {
     answer.assert(3, &said);
     answer.assert(3, "check that the server runs and listens there");
     answer.assert(3, "\nhint: ");
+    assert!(!answer.stderr.contains("rediss://"), "{answer:?}");
+    let results = ("STEM_RESULT_BACKEND_URL", server.url());
+    let answer = on(shared_url()).run_with((results.0, &results.1), &["queue", "list"]);
+    answer.assert(3, "or name another with --result-backend-url");
 }
 
 #[test]
@@ -59,11 +67,11 @@ fn a_wrong_password_is_refused_and_not_repeated() {
     let server = Server::start(&["--requirepass", "right"]);
     let with = |password: &str| server.url().replace("//", &format!("//:{password}@"));
     let answer = list(&on(with("wrong-one")));
-    answer.assert(3, "check the user and the password in the URL");
+    answer.assert(2, "check the user and the password in the URL");
     for what_it_is_not in ["wrong-one", "TLS"] {
         assert!(!answer.stderr.contains(what_it_is_not), "{answer:?}");
     }
-    list(&on(server.url())).assert(3, "check the user and the password in the URL");
+    list(&on(server.url())).assert(2, "check the user and the password in the URL");
     assert_eq!(list(&on(with("right"))).stdout.trim(), "[]");
 }
 
@@ -71,8 +79,8 @@ fn a_wrong_password_is_refused_and_not_repeated() {
 fn a_database_that_a_server_does_not_have_is_no_bug_of_ours() {
     let server = Server::start(&PLAIN);
     let answer = list(&on(server.url().replace("/0", "/99")));
-    answer.assert(3, "the store may not be used so");
-    answer.assert(3, "DB index is out of range");
+    answer.assert(2, "the store may not be used so");
+    answer.assert(2, "DB index is out of range");
 }
 
 /// X4
@@ -130,6 +138,7 @@ fn any_certificate_of_a_server_is_taken_where_that_is_asked_for() {
     assert_eq!(list(&host).code, 3);
     let answer = host.run(&["queue", "list", "--json", "--tls-allow-insecure"]);
     assert_eq!(answer.stdout.trim(), "[]", "{answer:?}");
+    answer.assert(0, "any certificate of this server is taken");
 }
 
 /// What is wrong with a file, and what is said of it.
@@ -166,18 +175,31 @@ fn files_of_certificates_and_keys_are_checked() {
     }
 }
 
+/// B1: who stays is told, and who only asks is not told every time.
+#[test]
+fn a_worker_says_that_nothing_outlives_its_server() {
+    let server = Server::start(&PLAIN);
+    let host = on(server.url());
+    assert_eq!(list(&host).stderr, "");
+    let worker = host.command(&["worker", "start"]);
+    let mut worker = Worker::start_until(worker, "nothing outlives this server");
+    worker.hear(&format!("store: {}", server.url()));
+}
+
 /// B9
 #[test]
 fn a_server_that_evicts_is_refused_unless_that_is_allowed() {
     let server = Server::start(&["--save", "", "--maxmemory-policy", "allkeys-lru"]);
     let host = on(server.url());
     let answer = list(&host);
-    answer.assert(3, "its maxmemory-policy is allkeys-lru");
+    answer.assert(2, "its maxmemory-policy is allkeys-lru");
     answer.assert(
-        3,
+        2,
         "set it to noeviction, or allow eviction (--allow-eviction)",
     );
     host.ok(&["queue", "list", "--allow-eviction"]);
+    let info = host.json(&["store", "info"]);
+    assert_eq!(info["stores"][0]["eviction_policy"], "allkeys-lru");
     let allowed = host.run_with(("STEM_ALLOW_EVICTION", "true"), &["queue", "list"]);
     allowed.assert(0, "this server drops envelopes when its memory is full");
 }
@@ -196,11 +218,10 @@ fn one_database_is_one_server_however_it_is_written() {
     assert_eq!(info["stores"].as_array().map(Vec::len), Some(2));
 }
 
-const FACTS: [(&str, &str); 5] = [
+const FACTS: [(&str, &str); 4] = [
     ("broker", "redis://127.0.0.1:"),
     ("store", "redis"),
     ("eviction_policy", "noeviction"),
-    ("spread", "a fleet spreads by namespaces"),
     ("durability", "may lose its last 2 s when the server dies"),
 ];
 const NUMBERS: [(&str, u64); 4] = [
@@ -225,4 +246,48 @@ fn store_info_says_what_a_server_keeps_and_how_much_of_it() {
     }
     assert!(store["redis_version"].is_string(), "{store}");
     assert!(store["memory_in_use_bytes"].as_u64() > Some(0), "{store}");
+    // It is no cluster.
+    assert!(store["spread"].is_null(), "{store}");
+}
+
+/// A server of another kind: it answers whoever connects with a page.
+fn web_server() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+    let port = listener.local_addr().expect("it listens").port();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            let page = "HTTP/1.1 400 Bad Request\r\n\r\n<html>\n<body>no</body>\n</html>\n";
+            // Whoever hangs up has seen enough.
+            let _ = (&stream).write_all(page.as_bytes());
+        }
+    });
+    port
+}
+
+/// B13: in one line each.
+#[test]
+fn a_server_that_is_none_is_said_to_be_none() {
+    let answer = list(&on(format!("redis://127.0.0.1:{}", web_server())));
+    answer.assert(3, "no answer of a Redis server");
+    assert_eq!(answer.stderr.lines().count(), 2, "{answer:?}");
+    let plain = shared_url().replace("redis:", "redis-sentinel:");
+    let plain = plain.trim_end_matches("/0");
+    let answer = list(&on(format!("{plain}/main")));
+    answer.assert(2, "no sentinel answers there");
+    assert_eq!(answer.stderr.lines().count(), 2, "{answer:?}");
+}
+
+/// R3
+#[test]
+fn an_id_that_is_not_found_is_said_with_where_and_what_else_to_name() {
+    let host = on(shared_url());
+    let answer = host.run(&["result", "0198c5a2-7d30-7c3e-8f43-0123456789ab"]);
+    answer.assert(
+        1,
+        "no envelope has this id, or its record has expired, in redis://",
+    );
+    answer.assert(
+        1,
+        "\nhint: where workers keep results elsewhere, STEM_RESULT_BACKEND_URL",
+    );
 }

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use serde_json::{Value, json};
 use stem_testkit::builders::fresh_namespace;
 use stem_testkit::redis_server::{Server, shared_url};
-use stem_tests::host::{TestHost, text};
+use stem_tests::host::{Answer, TestHost, text};
 use stem_tests::worker::Worker;
 use stem_tests::workspace;
 
@@ -166,12 +166,16 @@ fn a_worker_is_known_to_its_server_by_name() {
 const ALLOWED: &str = "resetkeys ~{NAME}:* resetchannels &{NAME}:* -@all +@read +@write +@scripting +@pubsub \
     +@connection -@dangerous +info +time +config|get";
 
+fn add_user(server: &Server) {
+    let rules = ALLOWED.replace("NAME", "adas");
+    let added = ask(server, &format!("ACL SETUSER ada reset on >right {rules}"));
+    assert!(added.starts_with("+OK"), "{added}");
+}
+
 /// A server that knows such a user, and a host that is this user.
 fn as_user_of_one_namespace() -> (Server, TestHost) {
     let server = Server::start(&DURABLE);
-    let rules = ALLOWED.replace("NAME", "adas");
-    let added = ask(&server, &format!("ACL SETUSER ada reset on >right {rules}"));
-    assert!(added.starts_with("+OK"), "{added}");
+    add_user(&server);
     let url = server.url().replace("//", "//ada:right@");
     let host = TestHost::new()
         .with("STEM_BROKER_URL", url)
@@ -190,7 +194,79 @@ fn a_user_of_one_namespace_needs_no_more_than_the_document_says() {
     assert_eq!(host.outcome(&id)["state"], "succeeded");
     host.ok(&["store", "info"]);
     let elsewhere = host.run(&["queue", "list", "--namespace", "other"]);
-    elsewhere.assert(3, "what the server allows");
+    elsewhere.assert(2, "what the server allows");
+}
+
+/// X4: what is not allowed is not asked for, and what is needed is named.
+#[test]
+fn a_permission_that_is_missing_is_named() {
+    let (server, host) = as_user_of_one_namespace();
+    let refused = ask(&server, "ACL LOG");
+    assert_eq!(refused.lines().next(), Some("*0"), "{refused}");
+    ask(&server, "ACL SETUSER ada -time");
+    let answer = host.run(&["queue", "list"]);
+    answer.assert(2, "this user run `TIME` in a script");
+    answer.assert(2, "`ACL SETUSER USER +time`");
+}
+
+/// B13: a restart forgets the users that no file keeps; what runs is settled when they are there again.
+#[test]
+fn a_worker_that_is_refused_goes_on_until_it_is_let_in() {
+    let (mut server, host) = as_user_of_one_namespace();
+    let mut worker = host.worker(&[]);
+    host.deploy("misbehave", &[]);
+    let held = host.enqueue("misbehave", &json!({"fate": "sleep", "ms": 1_000}), &[]);
+    host.until_state(&held, "running");
+    server.restart();
+    let refused = worker.hear("the store refuses this worker: trying again");
+    assert!(refused.contains("a restart forgets users"), "{refused}");
+    add_user(&server);
+    worker.hear("the store answers again");
+    assert_eq!(host.outcome(&held)["state"], "succeeded");
+    worker.terminate();
+    assert!(worker.ended().0.success());
+}
+
+/// Who has enqueued an envelope, and waits for its end.
+fn waiting(host: &TestHost, timeout: &str) -> Worker {
+    let payload = r#"{"text":"a"}"#;
+    let enqueue = ["enqueue", "word-count", "--payload", payload, "--wait"];
+    let command = host.command(&[&enqueue[..], &["--timeout", timeout]].concat());
+    Worker::start_until(command, "enqueued ")
+}
+
+/// B13: a wait outlives its connections and its server.
+#[test]
+fn a_wait_outlives_the_death_of_its_server() {
+    let mut server = Server::start(&DURABLE);
+    let host = on(&server.url(), "word-count");
+    let waiting = waiting(&host, "60s");
+    server.restart();
+    ask(&server, "CLIENT KILL TYPE normal SKIPME yes");
+    let _worker = host.worker(&[]);
+    assert!(waiting.ended().0.success());
+}
+
+/// B13: and says which envelope it was, where the server does not come back in time.
+#[test]
+fn a_wait_for_a_server_that_stays_away_names_the_envelope() {
+    let mut server = Server::start(&DURABLE);
+    let host = on(&server.url(), "word-count");
+    let mut waiting = waiting(&host, "2s");
+    server.stop();
+    let said = waiting.hear("error: wait for ");
+    assert!(said.contains("after 2s as far as is known"), "{said}");
+    assert!(said.contains("Connection refused"), "{said}");
+    let hint = waiting.hear("hint: `stem-host result ");
+    assert!(hint.contains("--wait` waits again"), "{hint}");
+    assert_eq!(waiting.ended().0.code(), Some(3));
+}
+
+/// The id that is to be given when it is tried again.
+fn unsure_id(answer: &Answer) -> String {
+    answer.assert(3, "0 of 1 replicas had it");
+    let (_, id) = answer.stderr.split_once("with `--id ").expect("it is said");
+    id.split_once('`').expect("it is quoted").0.to_owned()
 }
 
 /// B1
@@ -202,10 +278,12 @@ fn what_no_replica_has_does_not_count_where_that_is_asked_for() {
     let payload = r#"{"text":"a"}"#;
     let enqueue = ["enqueue", "word-count", "--payload", payload];
     let enqueue = [&enqueue[..], &["--broker-url", &kept]].concat();
-    host.run(&enqueue).assert(3, "replica");
+    let id = unsure_id(&host.run(&enqueue));
     let of = format!("127.0.0.1 {}", server.port());
     let _replica = Server::start(&["--replicaof", &of]);
-    host.until("a replica has it", |host| host.run(&enqueue).code == 0);
+    let again = [&enqueue[..], &["--id", &id]].concat();
+    host.until("a replica has it", |host| host.run(&again).code == 0);
+    assert_eq!(host.alive(), 1);
 }
 
 /// A master, a sentinel that watches it, and the URL by which it is found.

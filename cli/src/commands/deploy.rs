@@ -11,13 +11,14 @@ use stem_core::manifest::Manifest;
 use stem_core::module_store::{Activated, Activation, Deployment};
 use stem_core::names::{DeploymentName, KeyId, TaskName};
 use stem_core::signing::PrivateKey;
+use stem_core::store_error::{StoreError, StoreErrorKind};
 use stem_core::stores::Stores;
 
 use super::grants::GrantFlags;
 use super::limits::Limits;
 use super::module::{DeploymentView, show_grants, show_policies, task_value};
 use crate::deployed;
-use crate::errors::Failure;
+use crate::errors::{self, Failure};
 use crate::invocation::Invocation;
 use crate::module_file::{self, Policy};
 use crate::output::Output;
@@ -196,7 +197,8 @@ impl Checked {
 
     /// Makes it the active version, and tells the workers.
     pub async fn activate(&self, stores: &Stores) -> Result<Deployment> {
-        match stores.modules.activate(&self.activation()).await? {
+        let activated = stores.modules.activate(&self.activation()).await;
+        match activated.map_err(|error| self.unsure(error))? {
             Activated::Done(deployment) => {
                 deployed::tell_workers(stores).await?;
                 Ok(*deployment)
@@ -204,6 +206,20 @@ impl Checked {
             Activated::TaskTaken { task, owner } => Err(self.taken(&task, &owner)),
             Activated::NothingActive | Activated::NotKept => Err(self.nothing_active()),
         }
+    }
+
+    /// The store failed, perhaps after it had it.
+    fn unsure(&self, error: StoreError) -> anyhow::Error {
+        let kinds = [StoreErrorKind::Unavailable, StoreErrorKind::Unconfirmed];
+        let name = &self.name;
+        let hint = match kinds.contains(&error.kind()) {
+            true => format!(
+                "`{name}` may be deployed all the same, which `stem-host module show {name}` says: deployed again, the \
+                 same module gets one more version, and nothing else changes"
+            ),
+            false => String::new(),
+        };
+        errors::advised(error, self.candidate.attempted(), hint)
     }
 
     fn activation(&self) -> Activation {

@@ -41,11 +41,17 @@ pub async fn run(args: Args, invocation: &Invocation) -> Result<()> {
     let output = &invocation.output;
     let id = args.id.get();
     let found = if args.wait {
-        waiting::wait(&stores, id, args.timeout.unwrap_or(DEFAULT_WAIT), output).await?
+        waiting::wait(
+            &stores,
+            id,
+            args.timeout.unwrap_or(DEFAULT_WAIT),
+            invocation,
+        )
+        .await?
     } else {
         lookup::look_up(&stores, id)
             .await?
-            .ok_or_else(|| waiting::unknown(id))?
+            .ok_or_else(|| waiting::unknown(id, invocation))?
     };
     match (output.is_json, &args.output) {
         (true, _) => output.json(&EnvelopeView::new(id, &found))?,

@@ -9,7 +9,6 @@ use stem_core::upkeep::Fact;
 
 use crate::invocation::Invocation;
 use crate::output;
-use crate::stores::Lifetime;
 
 /// What to do with stores
 #[derive(Debug, clap::Subcommand)]
@@ -21,7 +20,7 @@ pub enum Verb {
 /// Shows the stores in force.
 pub async fn run(verb: Verb, invocation: &Invocation) -> Result<()> {
     let Verb::Info = verb;
-    let stores = invocation.open_stores(Lifetime::Existing).await?;
+    let stores = invocation.open_stores_to_look_at().await?;
     let output = &invocation.output;
     let servers = describe(&stores, invocation).await?;
     let queues = stores.queues.queues().await?;

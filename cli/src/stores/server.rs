@@ -46,7 +46,7 @@ impl ServerUrl {
         let places = urls.iter().map(|url| Place::of(url, is_sentinel));
         Ok(Self {
             is_secure: url.scheme().starts_with("rediss"),
-            credentials: credentials(url),
+            credentials: credentials(url)?,
             places: places.collect::<Result<_, _>>()?,
             master,
             database,
@@ -191,11 +191,14 @@ fn wait_replicas(url: &Url) -> Result<u32, UrlError> {
     Ok(count)
 }
 
-fn credentials(url: &Url) -> Option<Secret> {
+/// A user alone logs nobody in, and may be a password that was meant.
+fn credentials(url: &Url) -> Result<Option<Secret>, UrlError> {
     match (url.username(), url.password()) {
-        ("", None) => None,
-        (user, None) => Some(Secret::new(user)),
-        (user, Some(password)) => Some(Secret::new(format!("{user}:{password}"))),
+        ("", None) => Ok(None),
+        (_, None) => Err(unreadable(
+            "there is no `:` before the `@`, as in :PASSWORD@ and USER:PASSWORD@",
+        )),
+        (user, Some(password)) => Ok(Some(Secret::new(format!("{user}:{password}")))),
     }
 }
 

@@ -40,8 +40,9 @@ pub enum UrlError {
     Unknown(String),
     /// A server's URL that cannot be read.
     #[error(
-        "{0}: write redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE] or redis-sentinel://…/MASTER[/DATABASE], for TLS \
-         rediss://… or rediss-sentinel://…, with what is no letter or digit in USER and PASSWORD as %XX"
+        "{0}: write redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE], of a cluster HOST,HOST, or \
+         redis-sentinel://HOST,HOST/MASTER[/DATABASE], for TLS rediss://… or rediss-sentinel://…, with what is no letter \
+         or digit in USER and PASSWORD as %XX"
     )]
     Server(String),
     /// A query key that means nothing.
@@ -64,7 +65,8 @@ pub enum UrlError {
     },
 }
 
-const FORMS: &str = "sqlite:PATH, redis://HOST:PORT, rediss://HOST:PORT or memory:";
+const FORMS: &str = "sqlite:PATH, redis://HOST:PORT (a cluster: HOST,HOST), redis-sentinel://HOST,HOST/MASTER, \
+    both with TLS as rediss…, or memory:";
 
 impl StoreUrl {
     /// Reads `memory:`, `sqlite:PATH[?synchronous=full]`, `redis://…` or `redis-sentinel://…`, each also with an `s`.

@@ -37,7 +37,7 @@ fn a_url_is_read_as_it_is_shown() {
     }
 }
 
-const NO_STORES: [(&str, &str); 18] = [
+const NO_STORES: [(&str, &str); 21] = [
     ("", "no store is named"),
     ("stem.db", "write sqlite:PATH"),
     ("sqlite:", "write sqlite:PATH"),
@@ -55,6 +55,9 @@ const NO_STORES: [(&str, &str); 18] = [
     ("redis://h?wait_replicas=all", "use a number of replicas"),
     ("redis://a,/0", "no host is named"),
     ("redis-sentinel://h", "no master is named"),
+    ("redis://secret@h", "as in :PASSWORD@ and USER:PASSWORD@"),
+    ("http://h", "redis-sentinel://HOST,HOST/MASTER"),
+    ("redis://h/first", "of a cluster HOST,HOST"),
     ("rediss://h/#insecure", "STEM_TLS_ALLOW_INSECURE"),
 ];
 
@@ -92,6 +95,7 @@ fn a_refused_url_is_not_repeated_where_it_may_hold_a_password() {
         "redis://ada:12#secret@h",
         "redis://ada:/secret@h",
         "redis://ada:sec#ret@h",
+        "redis://secret@h",
         "redis://ada:secret@g,h:x",
     ] {
         let said = refusal(url);

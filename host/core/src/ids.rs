@@ -35,6 +35,14 @@ impl EnvelopeId {
         Self(Uuid::new_v8(bytes))
     }
 
+    /// The id that is so many behind this one: of the same kind, and as random.
+    pub fn plus(self, steps: u64) -> Self {
+        const COUNTED: u128 = u64::MAX as u128 >> 2;
+        let bits = self.0.as_u128();
+        let next = bits.wrapping_add(u128::from(steps)) & COUNTED;
+        Self(Uuid::from_u128(bits & !COUNTED | next))
+    }
+
     /// Whether brokers remember this id for 7 days after its envelope has gone (B15).
     pub fn is_derived(self) -> bool {
         self.0.get_version_num() == 8
@@ -171,6 +179,19 @@ mod tests {
         assert_ne!(id, EnvelopeId::derived(parent, "b"));
         assert_ne!(id, EnvelopeId::derived(other, "a"));
         assert!(id.is_derived() && !parent.is_derived());
+    }
+
+    /// B15: never another version or variant, also where it counts over the end.
+    #[test]
+    fn ids_are_counted_on_from_one() {
+        let last = EnvelopeId::from_bytes([0x7f; 16]).plus(u64::MAX >> 2);
+        for id in [EnvelopeId::new(), last] {
+            let next = id.plus(7);
+            assert_eq!((id.plus(0), id.plus(3).plus(4)), (id, next));
+            assert_ne!(next, id);
+            assert_eq!(next.0.get_version_num(), id.0.get_version_num());
+            assert_eq!(next.0.get_variant(), id.0.get_variant());
+        }
     }
 
     #[test]

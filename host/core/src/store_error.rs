@@ -10,6 +10,9 @@ use std::fmt;
 pub enum StoreErrorKind {
     /// The store cannot be reached, or went away: worth another try.
     Unavailable,
+    /// It is written, and not yet kept as safely as was asked for: doing the same again changes nothing that is there, and
+    /// waits anew (B1).
+    Unconfirmed,
     /// Others hold it: worth another try.
     Busy,
     /// Its reserve is reached, or its disk is full: publishing waits until it has drained, and whoever drains it tries
@@ -17,7 +20,8 @@ pub enum StoreErrorKind {
     Full,
     /// It is not what this build can read: damaged, or of another format.
     Unreadable,
-    /// It may not be opened or written.
+    /// It may not be opened or written, or is not set as a store has to be: whoever looks after it can mend that, and what
+    /// goes on meanwhile may try again.
     NotPermitted,
     /// The request cannot be carried out as it is.
     Refused,
@@ -31,6 +35,7 @@ pub struct StoreError {
     kind: StoreErrorKind,
     operation: &'static str,
     subject: String,
+    advice: Option<String>,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
 
@@ -41,6 +46,7 @@ impl StoreError {
             kind,
             operation,
             subject: subject.into(),
+            advice: None,
             source: None,
         }
     }
@@ -51,6 +57,33 @@ impl StoreError {
         self
     }
 
+    /// The same with what a person can do about it.
+    pub fn advised(mut self, advice: Option<String>) -> Self {
+        self.advice = advice;
+        self
+    }
+
+    /// What a person can do about it, where the store knows.
+    pub fn advice(&self) -> Option<&str> {
+        self.advice.as_deref()
+    }
+
+    /// Which store, or what in it: a path, a URL, an id.
+    pub fn subject(&self) -> &str {
+        &self.subject
+    }
+
+    /// Its causes, in one line.
+    pub fn cause(&self) -> String {
+        let mut causes = Vec::new();
+        let mut next = self.source();
+        while let Some(cause) = next {
+            causes.push(cause.to_string());
+            next = cause.source();
+        }
+        causes.join(": ")
+    }
+
     /// What the caller can do about it.
     pub fn kind(&self) -> StoreErrorKind {
         self.kind
@@ -59,7 +92,10 @@ impl StoreError {
     /// Whether the same call may succeed later: what is away comes back, and what is full drains.
     pub fn is_transient(&self) -> bool {
         match self.kind {
-            StoreErrorKind::Unavailable | StoreErrorKind::Busy | StoreErrorKind::Full => true,
+            StoreErrorKind::Unavailable
+            | StoreErrorKind::Unconfirmed
+            | StoreErrorKind::Busy
+            | StoreErrorKind::Full => true,
             StoreErrorKind::Unreadable
             | StoreErrorKind::NotPermitted
             | StoreErrorKind::Refused
@@ -72,6 +108,9 @@ impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let problem = match self.kind {
             StoreErrorKind::Unavailable => "the store cannot be reached",
+            StoreErrorKind::Unconfirmed => {
+                "it is written, but not yet kept as safely as was asked for"
+            }
             StoreErrorKind::Busy => "the store is busy",
             StoreErrorKind::Full => "the store is full",
             StoreErrorKind::Unreadable => "the store cannot be read",

@@ -120,7 +120,7 @@ impl Subscription {
                 Ok(subscribed) => {
                     ears.ring(|_| true);
                     self.hear(subscribed, ears).await;
-                    tracing::warn!(name = self.link.name(), "the subscription broke");
+                    tracing::debug!(name = self.link.name(), "the subscription broke");
                     pause = FIRST_PAUSE;
                 }
                 Err(_) => pause = (pause * 2).min(LONGEST_PAUSE),

@@ -28,8 +28,8 @@ pub(crate) struct Link {
     timeout: Duration,
     /// How many replicas must have what a call writes (B1).
     replicas: u32,
-    /// Says what was tried where the server cannot be reached.
-    advice: String,
+    /// How a connection is made, for whoever reads that none could be.
+    manner: String,
     connector: Connector,
 }
 
@@ -42,7 +42,7 @@ impl Link {
             connector: Connector::new(route, name, options.timeout),
             timeout: options.timeout,
             replicas: 0,
-            advice: advice(options),
+            manner: manner(options),
         }
     }
 
@@ -94,7 +94,10 @@ impl Link {
     /// Runs a script; loads it first where the server does not have it.
     pub(crate) async fn call(&self, call: &Call) -> Stepped<Value> {
         let answer = self.send(&call.command, Some(call.script)).await;
-        let answer = answer.map_err(|failure| failure.into_problem(self))?;
+        let answer = answer.map_err(|failure| match failure {
+            Failure::Answered(error) => Problem::within(&call.script.source, error),
+            unconnected @ Failure::Unconnected(_) => unconnected.into_problem(self),
+        })?;
         if self.replicas > 0 {
             self.confirm(answer.connection, answer.number).await?;
         }
@@ -226,7 +229,7 @@ impl Failure {
     fn into_problem(self, link: &Link) -> Problem {
         match self {
             Self::Answered(error) => error.into(),
-            Self::Unconnected(error) => Problem::unconnected(error, &link.advice),
+            Self::Unconnected(error) => Problem::unconnected(error, &link.manner),
         }
     }
 }
@@ -255,15 +258,10 @@ impl Call {
     }
 }
 
-/// What to look at where no connection can be made.
-fn advice(options: &Options) -> String {
+/// How connections are made.
+fn manner(options: &Options) -> String {
     match options.url.is_secure() {
-        true => format!(
-            ": TLS with {}; check that the server listens for TLS on this port, and that its certificate names this \
-             host and was signed by that authority",
-            options.tls
-        ),
-        false => ": without TLS; check that the server runs and listens there, or write rediss:// if it wants TLS"
-            .to_owned(),
+        true => format!("TLS with {}", options.tls),
+        false => "without TLS".to_owned(),
     }
 }

@@ -26,6 +26,8 @@ pub struct Options {
     pub timeout: Duration,
     /// Whether a server that evicts keys is used all the same: it loses envelopes.
     pub allows_eviction: bool,
+    /// Whether it is logged what this server may lose: for whoever stays, as a worker does.
+    pub warns: bool,
     /// How many replicas must have what is written before it counts: 0 waits for none (B1).
     pub wait_replicas: u32,
 }
@@ -41,6 +43,7 @@ impl Options {
             connection_name: "stem".to_owned(),
             timeout: Duration::from_secs(5),
             allows_eviction: false,
+            warns: true,
             wait_replicas: 0,
         }
     }
@@ -54,6 +57,12 @@ impl Endpoint {
     /// Whether it asks for TLS.
     pub(crate) fn is_secure(&self) -> bool {
         self.0.starts_with("rediss")
+    }
+
+    /// Whether its hosts are sentinels.
+    pub(crate) fn is_sentinel(&self) -> bool {
+        let scheme = self.0.split_once("://").map(|(scheme, _)| scheme);
+        scheme.is_some_and(|scheme| scheme.ends_with("-sentinel"))
     }
 }
 

@@ -8,7 +8,7 @@ use stem_core::store_error::StoreErrorKind;
 use stem_core::units::ByteSize;
 
 use crate::link::Link;
-use crate::problem::{Problem, Stepped};
+use crate::problem::{FULL, Problem, Stepped};
 use crate::server::Report;
 
 /// How long an answer of the server counts: behind it, the server itself refuses what fills its last tenth.
@@ -72,9 +72,6 @@ pub(crate) fn limit(most: ByteSize) -> ByteSize {
 }
 
 fn full(used: ByteSize, limit: ByteSize) -> Problem {
-    let message = format!(
-        "the server uses {used} of its memory, and publishing stops at {limit}: raise `maxmemory`, or let workers \
-         drain it"
-    );
-    Problem::new(StoreErrorKind::Full, message)
+    let message = format!("the server uses {used} of its memory, and publishing stops at {limit}");
+    Problem::new(StoreErrorKind::Full, message).advised(FULL)
 }

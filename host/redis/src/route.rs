@@ -1,6 +1,8 @@
 //! Which server has a namespace: the one that the URL names, the node of a cluster that serves its slot, or the master
 //! that sentinels name.
 
+mod sentinels;
+
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -8,7 +10,7 @@ use std::time::Duration;
 use redis::aio::MultiplexedConnection;
 use redis::{
     AsyncConnectionConfig, Client, ConnectionAddr, ConnectionInfo, ErrorKind, ProtocolVersion,
-    RedisConnectionInfo, RedisError, ServerErrorKind, Value,
+    RedisError, ServerErrorKind, Value,
 };
 
 use crate::endpoint;
@@ -38,6 +40,8 @@ pub(crate) struct Route {
 struct Known {
     /// The URL's hosts, the ones that failed last at the end.
     named: Vec<ConnectionAddr>,
+    /// Whether it is a cluster, once that was asked.
+    is_cluster: Option<bool>,
     /// The nodes of the cluster, where it is one, in such an order too.
     nodes: Vec<ConnectionAddr>,
     /// Who had the namespace last.
@@ -60,6 +64,7 @@ impl Route {
             timeout: options.timeout,
             known: Mutex::new(Known {
                 named: target.places,
+                is_cluster: None,
                 nodes: Vec::new(),
                 serving: None,
             }),
@@ -228,20 +233,38 @@ impl Route {
         connection: &mut MultiplexedConnection,
         place: &ConnectionAddr,
     ) -> Result<(), RedisError> {
+        if !self.is_cluster(connection).await {
+            return self.check_single(place);
+        }
         let mut slots = redis::cmd("CLUSTER");
         slots.arg("SLOTS");
-        match slots.query_async::<Value>(connection).await {
-            Ok(answer) => self.known().nodes = self.nodes(answer, place),
-            Err(error) if is_single(&error) && self.known().named.len() > 1 => {
-                let says =
-                    format!("{place} is none: name one host, or sentinels by redis-sentinel://");
-                let what = "several hosts are nodes of a cluster";
-                return Err((ErrorKind::InvalidClientConfig, what, says).into());
-            }
-            // Whoever may not ask finds its way by the URL.
-            Err(_) => {}
+        // Whoever may not ask finds its way by the URL.
+        if let Ok(answer) = slots.query_async::<Value>(connection).await {
+            self.known().nodes = self.nodes(answer, place);
         }
         Ok(())
+    }
+
+    /// Whether there are nodes to ask for: a single server would note each question as a refusal (`ACL LOG`).
+    async fn is_cluster(&self, connection: &mut MultiplexedConnection) -> bool {
+        if let Some(is_cluster) = self.known().is_cluster {
+            return is_cluster;
+        }
+        let mut ask = redis::cmd("INFO");
+        let asked = ask.arg("cluster").query_async::<String>(connection).await;
+        let is_cluster = asked.map(|facts| facts.contains("cluster_enabled:1"));
+        let mut known = self.known();
+        known.is_cluster = is_cluster.ok();
+        known.is_cluster.unwrap_or(true)
+    }
+
+    fn check_single(&self, place: &ConnectionAddr) -> Result<(), RedisError> {
+        if self.known().named.len() < 2 {
+            return Ok(());
+        }
+        let says = format!("{place} is none: name one host, or sentinels by redis-sentinel://");
+        let what = "several hosts are nodes of a cluster";
+        Err((ErrorKind::InvalidClientConfig, what, says).into())
     }
 
     /// The nodes that `CLUSTER SLOTS` lists: of each range its ends, then its nodes with host and port first.
@@ -296,98 +319,6 @@ pub(crate) async fn probe(
 fn is_of_no_use(refusal: &RedisError) -> bool {
     refusal.kind() == ErrorKind::Io
         || refusal.kind() == ErrorKind::Server(ServerErrorKind::ClusterDown)
-}
-
-fn is_single(error: &RedisError) -> bool {
-    let says = error.detail().unwrap_or_default();
-    says.contains("cluster support disabled")
-}
-
-// === sentinels ===
-
-impl Route {
-    async fn find_master(
-        &self,
-        master: &str,
-        config: &AsyncConnectionConfig,
-    ) -> Result<Reached, RedisError> {
-        let sentinels = self.known().named.clone();
-        let mut first_error = None;
-        for sentinel in &sentinels {
-            let trying = self.try_sentinel(sentinel, master, config);
-            let place = (sentinel, sentinels.len());
-            match self.within_share(place, trying).await {
-                Ok(reached) => return Ok(reached),
-                Err(error) => first_error.get_or_insert(error),
-            };
-        }
-        Err(first_error.unwrap_or_else(|| unknown(master)))
-    }
-
-    async fn try_sentinel(
-        &self,
-        sentinel: &ConnectionAddr,
-        master: &str,
-        config: &AsyncConnectionConfig,
-    ) -> Result<Reached, RedisError> {
-        let mut ask = redis::cmd("SENTINEL");
-        ask.arg("GET-MASTER-ADDR-BY-NAME").arg(master);
-        let mut connection = self.open_sentinel(sentinel, config).await?;
-        let answer: Option<(String, u16)> = ask.query_async(&mut connection).await?;
-        let (host, port) = answer.ok_or_else(|| unknown(master))?;
-        let place = self.at(&host, port);
-        let mut connection = self.open(&place, ProtocolVersion::RESP2, config).await?;
-        check_role(&mut connection).await?;
-        Ok(Reached { connection, place })
-    }
-
-    /// A sentinel has users of its own, or none: the URL's are shown where it wants some.
-    async fn open_sentinel(
-        &self,
-        sentinel: &ConnectionAddr,
-        config: &AsyncConnectionConfig,
-    ) -> Result<MultiplexedConnection, RedisError> {
-        let place = self.model.clone().set_addr(sentinel.clone());
-        let stranger = place
-            .clone()
-            .set_redis_settings(RedisConnectionInfo::default());
-        let client = Client::open(stranger)?;
-        let opening = client.get_multiplexed_async_connection_with_config(config);
-        let mut connection = opening.await?;
-        let settings = self.model.redis_settings();
-        let asked = redis::cmd("PING").exec_async(&mut connection).await;
-        if asked.is_ok() || settings.password().is_none() {
-            return Ok(connection);
-        }
-        let known = settings.clone().set_db(0);
-        let client = Client::open(place.set_redis_settings(known))?;
-        client
-            .get_multiplexed_async_connection_with_config(config)
-            .await
-    }
-}
-
-/// A sentinel may name a master that is none any more, or not yet.
-async fn check_role(connection: &mut MultiplexedConnection) -> Result<(), RedisError> {
-    let role = redis::cmd("ROLE").query_async::<Value>(connection).await;
-    let role = match role {
-        Ok(role) => reply::list(role).unwrap_or_default(),
-        // Whoever may not ask is told by the first command that writes.
-        Err(error) if error.kind() != ErrorKind::Io => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    let role = role.into_iter().next().map(reply::text);
-    if matches!(role, Some(Ok(role)) if role == "master") {
-        return Ok(());
-    }
-    let kind = ErrorKind::Server(ServerErrorKind::ReadOnly);
-    Err((kind, "the server that sentinels name is no master").into())
-}
-
-fn unknown(master: &str) -> RedisError {
-    let what = "the sentinels know no master of this name";
-    let says = format!("{master}: `SENTINEL MASTERS` lists those that they know");
-    (ErrorKind::MasterNameNotFoundBySentinel, what, says).into()
 }
 
 /// What was waited for did not come in time.

@@ -1,13 +1,14 @@
 //! What the server says of itself, and whether envelopes are safe with it.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use stem_core::store_error::StoreErrorKind;
 use stem_core::units::ByteSize;
 
 use crate::link::Link;
 use crate::options::Options;
-use crate::problem::{Problem, Stepped};
+use crate::problem::{Problem, REPLICA, Stepped};
 use crate::reply;
 
 /// The oldest major version that has all that the scripts use.
@@ -127,7 +128,7 @@ pub(crate) async fn check(link: &Link, options: &Options) -> Stepped<()> {
     let sections = ["server", "memory", "persistence", "replication"];
     let report = Report::of(link, &sections).await?;
     let settings = Settings::of(link).await?;
-    let (version, server) = (report.text("redis_version"), options.url.to_string());
+    let version = report.text("redis_version");
     let major = version
         .split('.')
         .next()
@@ -136,17 +137,57 @@ pub(crate) async fn check(link: &Link, options: &Options) -> Stepped<()> {
         let message = format!("the server has version {version}: {OLDEST}.0 or later is needed");
         return Err(Problem::new(StoreErrorKind::NotPermitted, message));
     }
+    if report.text("role") == "slave" {
+        let problem = Problem::new(StoreErrorKind::NotPermitted, "the server is a replica");
+        return Err(problem.advised(REPLICA));
+    }
     if report.evicts() {
         check_eviction(&report, options)?;
     }
-    if !report.is_persistent(&settings) {
+    if options.warns {
+        warn(&report, &settings, options);
+    }
+    Ok(())
+}
+
+/// Says where this server may lose what it keeps.
+fn warn(report: &Report, settings: &Settings, options: &Options) {
+    let server = options.url.to_string();
+    if !report.is_persistent(settings) {
         tracing::warn!(%server, "nothing outlives this server: set `appendonly yes`");
     }
     let (replicas, wanted) = (report.replicas(), u64::from(options.wait_replicas));
     if replicas < wanted {
         tracing::warn!(%server, replicas, wanted, "nothing counts as kept until it has more replicas");
     }
-    Ok(())
+}
+
+/// Whether a server evicts that did not when it was opened: said whenever that changes.
+#[derive(Default)]
+pub(crate) struct EvictionWatch(AtomicBool);
+
+impl EvictionWatch {
+    pub(crate) async fn look(&self, link: &Link, options: &Options) -> Stepped<()> {
+        if options.allows_eviction {
+            return Ok(());
+        }
+        let report = Report::of(link, &["memory"]).await?;
+        let (policy, server) = (report.text("maxmemory_policy"), options.url.to_string());
+        match self.news(report.evicts()) {
+            Some(true) => {
+                tracing::error!(%server, policy, "its maxmemory-policy was changed: it drops envelopes when its memory is full");
+            }
+            Some(false) => tracing::info!(%server, policy, "it drops no envelopes any more"),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whether it evicts, where that has changed.
+    fn news(&self, evicts: bool) -> Option<bool> {
+        let did_evict = self.0.swap(evicts, Ordering::Relaxed);
+        (did_evict != evicts).then_some(evicts)
+    }
 }
 
 fn check_eviction(report: &Report, options: &Options) -> Stepped<()> {
@@ -156,8 +197,48 @@ fn check_eviction(report: &Report, options: &Options) -> Stepped<()> {
         return Ok(());
     }
     let message = format!(
-        "its maxmemory-policy is {policy}, so that it would drop envelopes when its memory is full: set it to \
-         noeviction, or allow eviction (--allow-eviction)"
+        "its maxmemory-policy is {policy}, so that it would drop envelopes when its memory is full"
     );
-    Err(Problem::new(StoreErrorKind::NotPermitted, message))
+    let advice = "set it to noeviction, or allow eviction (--allow-eviction)";
+    Err(Problem::new(StoreErrorKind::NotPermitted, message).advised(advice))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts(facts: &[(&str, &str)]) -> HashMap<String, String> {
+        let facts = facts.iter();
+        facts
+            .map(|(name, fact)| ((*name).to_owned(), (*fact).to_owned()))
+            .collect()
+    }
+
+    const SYNCED: [(&str, &str); 4] = [
+        ("everysec", "may lose its last 2 s"),
+        ("always", "survives any kill of the server"),
+        ("no", "what the operating system has not written yet"),
+        ("", "which may not be asked for"),
+    ];
+
+    /// B1: a figure is said only where it is one.
+    #[test]
+    fn durability_is_said_as_far_as_it_is_known() {
+        let report = Report(facts(&[("aof_enabled", "1")]));
+        for (fsync, said) in SYNCED {
+            let known = [("appendfsync", fsync)];
+            let known = if fsync.is_empty() { &[][..] } else { &known };
+            let durability = report.durability(&Settings(facts(known)));
+            assert!(durability.contains(said), "{durability}");
+            assert_eq!(durability.contains("2 s"), fsync == "everysec", "{fsync}");
+        }
+    }
+
+    /// B9: a running worker says that the policy was changed, and says it once.
+    #[test]
+    fn a_change_of_the_eviction_policy_is_news_once() {
+        let watch = EvictionWatch::default();
+        let news = [false, true, true, false, false].map(|evicts| watch.news(evicts));
+        assert_eq!(news, [None, Some(true), None, Some(false), None]);
+    }
 }

@@ -17,7 +17,7 @@ use crate::problem::Stepped;
 use crate::reserve::Reserve;
 use crate::route::Route;
 use crate::scripts::Script;
-use crate::server;
+use crate::server::{self, EvictionWatch};
 use crate::settle::Unheard;
 
 /// An open store. Dropping the last handle ends its connections.
@@ -37,6 +37,7 @@ pub(crate) struct Shared {
     pub(crate) bell: Arc<Bell>,
     pub(crate) lines: Lines,
     pub(crate) reserve: Reserve,
+    pub(crate) eviction: EvictionWatch,
     pub(crate) prefix: String,
     pub(crate) options: Options,
     pub(crate) unheard: Unheard,
@@ -148,6 +149,7 @@ impl Shared {
             lines: Lines::default(),
             reserve: Reserve::new(Arc::clone(&options.clock)),
             unheard: Unheard::default(),
+            eviction: EvictionWatch::default(),
             beating: Mutex::default(),
             subject: options.url.to_string(),
             quick,

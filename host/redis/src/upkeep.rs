@@ -19,6 +19,11 @@ const DESCRIBE: &str = "describe the store";
 impl Upkeep for Store {
     async fn sweep(&self, limit: usize) -> Result<u64, StoreError> {
         const SWEEP: &str = "sweep";
+        let watched = self
+            .shared
+            .eviction
+            .look(self.shared.link(), &self.shared.options);
+        self.named(SWEEP, watched.await)?;
         let mut call = self.call(&scripts::SWEEP);
         call.arg(limit);
         let answer = self.run_bulk(SWEEP, &call).await?;
@@ -58,8 +63,6 @@ impl Store {
             ("store", "redis".into()),
             ("server", Fact::Text(options.url.to_string())),
             ("namespace", options.namespace.as_str().into()),
-            ("node", Fact::Text(route.serving().unwrap_or_default())),
-            ("nodes of the cluster", Fact::Count(route.node_count())),
             ("redis version", report.text("redis_version").into()),
             ("durability", Fact::Text(report.durability(&settings))),
             ("replicas", Fact::Count(report.replicas())),
@@ -74,8 +77,16 @@ impl Store {
             facts.push(("memory at the most", Fact::Size(most)));
             facts.push(("publishing stops at", Fact::Size(reserve::limit(most))));
         }
-        let spread = "a namespace lives on one node of a cluster: a fleet spreads by namespaces";
-        facts.push(("spread", spread.into()));
+        let is_cluster = report.text("redis_mode") == "cluster";
+        if is_cluster || options.url.is_sentinel() {
+            facts.push(("node", Fact::Text(route.serving().unwrap_or_default())));
+        }
+        if is_cluster {
+            let spread =
+                "a namespace lives on one node of a cluster: a fleet spreads by namespaces";
+            facts.push(("nodes of the cluster", Fact::Count(route.node_count())));
+            facts.push(("spread", spread.into()));
+        }
         Ok(facts)
     }
 }

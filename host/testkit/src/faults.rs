@@ -94,40 +94,48 @@ impl ResultStore for Outage {
     }
 }
 
-/// A broker whose next claims and settlements find the disk full; to wait for work is the first part of a claim.
-pub struct FullFor {
+/// A broker whose next claims and settlements fail; to wait for work is the first part of a claim where that may pass by
+/// itself.
+pub struct FailsFor {
     broker: Arc<dyn Broker>,
+    kind: StoreErrorKind,
     claims: AtomicU32,
     settlements: AtomicU32,
 }
 
-impl FullFor {
-    /// So many of each fail.
-    pub fn next(broker: Arc<dyn Broker>, claims: u32, settlements: u32) -> Self {
+impl FailsFor {
+    /// So many of each fail in this way.
+    pub fn next(
+        broker: Arc<dyn Broker>,
+        kind: StoreErrorKind,
+        claims: u32,
+        settlements: u32,
+    ) -> Self {
         Self {
             broker,
+            kind,
             claims: claims.into(),
             settlements: settlements.into(),
         }
     }
-}
 
-fn fail_one_of(left: &AtomicU32, operation: &'static str) -> Result<(), StoreError> {
-    let one_less = |left: u32| left.checked_sub(1);
-    match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
-        Ok(_) => Err(failure(StoreErrorKind::Full, operation)),
-        Err(_) => Ok(()),
+    fn fail_one_of(&self, left: &AtomicU32, operation: &'static str) -> Result<(), StoreError> {
+        let one_less = |left: u32| left.checked_sub(1);
+        match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less) {
+            Ok(_) => Err(failure(self.kind, operation)),
+            Err(_) => Ok(()),
+        }
     }
 }
 
 #[async_trait]
-impl Broker for FullFor {
+impl Broker for FailsFor {
     async fn publish(&self, publications: &[Publication]) -> Result<Vec<Published>, StoreError> {
         self.broker.publish(publications).await
     }
 
     async fn claim(&self, claim: &Claim) -> Result<Vec<Delivery>, StoreError> {
-        fail_one_of(&self.claims, "claim")?;
+        self.fail_one_of(&self.claims, "claim")?;
         self.broker.claim(claim).await
     }
 
@@ -136,12 +144,14 @@ impl Broker for FullFor {
     }
 
     async fn settle(&self, settlings: &[Settling]) -> Result<Vec<Settled>, StoreError> {
-        fail_one_of(&self.settlements, "settle")?;
+        self.fail_one_of(&self.settlements, "settle")?;
         self.broker.settle(settlings).await
     }
 
     async fn work(&self, queues: &[QueueName]) -> Result<Box<dyn Wakeups>, StoreError> {
-        fail_one_of(&self.claims, "wait for work")?;
+        if self.kind != StoreErrorKind::NotPermitted {
+            self.fail_one_of(&self.claims, "wait for work")?;
+        }
         self.broker.work(queues).await
     }
 

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use stem_core::broker::Broker;
-use stem_core::clock::Clock;
 use stem_core::control::{Command, Control};
 use stem_core::executor::Executor;
 use stem_core::store_error::StoreError;
@@ -15,6 +14,7 @@ use tokio::task::JoinSet;
 use crate::attempt::Desk;
 use crate::backoff::Backoff;
 use crate::congestion;
+use crate::contact::Contact;
 use crate::heartbeat::{self, Pulse};
 use crate::lease::Leases;
 use crate::progress;
@@ -33,9 +33,10 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
         counts: Arc::clone(worker.counts()),
     };
     let mut duties = JoinSet::new();
+    let contact = worker.contact();
     duties.spawn(heartbeat::beat(
         Arc::clone(&stores.control),
-        Arc::clone(clock),
+        Arc::clone(contact),
         pulse,
     ));
     duties.spawn(congestion::watch(
@@ -47,7 +48,7 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
     duties.spawn(renew(
         Arc::clone(&stores.broker),
         Arc::clone(worker.leases()),
-        Arc::clone(clock),
+        Arc::clone(contact),
         worker.options().lease,
     ));
     let changed = Arc::new(Notify::new());
@@ -58,11 +59,12 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
     duties.spawn(obey(
         Arc::clone(&stores.control),
         Arc::clone(worker.leases()),
+        Arc::clone(contact),
         changed,
     ));
     duties.spawn(publish_progress(Arc::clone(worker.desk())));
     for upkeep in &stores.upkeep {
-        duties.spawn(sweep(Arc::clone(upkeep)));
+        duties.spawn(sweep(Arc::clone(upkeep), Arc::clone(contact)));
     }
     duties
 }
@@ -71,30 +73,37 @@ pub(crate) fn start(worker: &Worker, congested: watch::Sender<bool>) -> JoinSet<
 async fn renew(
     broker: Arc<dyn Broker>,
     leases: Arc<Leases>,
-    clock: Arc<dyn Clock>,
+    contact: Arc<Contact>,
     lease: Duration,
 ) {
     loop {
-        clock.sleep(lease / 3).await;
+        contact.clock().sleep(lease / 3).await;
         let mut backoff = Backoff::new(lease / 100, lease / 10);
-        while let Err(error) = leases.renew(broker.as_ref(), lease).await {
-            tracing::warn!(%error, leases = leases.count(), "leases were not renewed: trying again");
+        let renew = || contact.ask("renew", leases.renew(broker.as_ref(), lease));
+        while renew().await.is_err() {
             backoff.pause().await;
         }
     }
 }
 
 /// Carries out the commands that reach this worker.
-async fn obey(control: Arc<dyn Control>, leases: Arc<Leases>, changed: Arc<Notify>) {
+async fn obey(
+    control: Arc<dyn Control>,
+    leases: Arc<Leases>,
+    contact: Arc<Contact>,
+    changed: Arc<Notify>,
+) {
     let mut backoff = Backoff::default();
     loop {
-        let heard = listen(control.as_ref(), &mut backoff, |command| match command {
-            Command::Cancel { id, mode } => leases.cancel(id, mode),
-            Command::DeploymentsChanged => changed.notify_one(),
+        let listening = listen(control.as_ref(), &contact, |command| {
+            backoff.reset();
+            match command {
+                Command::Cancel { id, mode } => leases.cancel(id, mode),
+                Command::DeploymentsChanged => changed.notify_one(),
+            }
         });
-        if let Err(error) = heard.await {
-            tracing::warn!(%error, "listening for commands failed: trying again");
-        }
+        // Only a failure ends it, and that is said.
+        let _ = listening.await;
         backoff.pause().await;
     }
 }
@@ -102,13 +111,13 @@ async fn obey(control: Arc<dyn Control>, leases: Arc<Leases>, changed: Arc<Notif
 /// Hears commands until that fails.
 async fn listen(
     control: &dyn Control,
-    backoff: &mut Backoff,
-    heed: impl Fn(Command),
+    contact: &Contact,
+    mut heed: impl FnMut(Command),
 ) -> Result<(), StoreError> {
-    let mut commands = control.listen().await?;
+    let mut commands = contact.ask("listen", control.listen()).await?;
     loop {
-        commands.next().await?.into_iter().for_each(&heed);
-        backoff.reset();
+        let heard = contact.ask("listen", commands.next()).await?;
+        heard.into_iter().for_each(&mut heed);
     }
 }
 
@@ -135,13 +144,12 @@ async fn publish_progress(desk: Arc<Desk>) {
 }
 
 /// Removes what has expired; workers start apart from each other.
-async fn sweep(upkeep: Arc<dyn Upkeep>) {
+async fn sweep(upkeep: Arc<dyn Upkeep>, contact: Arc<Contact>) {
     tokio::time::sleep(SWEEP_INTERVAL.mul_f64(rand::random())).await;
     loop {
-        match upkeep.sweep(SWEEP_CHUNK).await {
-            Ok(swept) if swept >= SWEEP_CHUNK as u64 => continue,
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "expired rows were not removed"),
+        let swept = contact.ask("sweep", upkeep.sweep(SWEEP_CHUNK)).await;
+        if swept.is_ok_and(|swept| swept >= SWEEP_CHUNK as u64) {
+            continue;
         }
         tokio::time::sleep(SWEEP_INTERVAL).await;
     }

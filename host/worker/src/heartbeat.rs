@@ -3,10 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use stem_core::clock::{Clock, Timestamp};
+use stem_core::clock::Timestamp;
 use stem_core::control::{Control, HEARTBEAT_INTERVAL, Heartbeat};
 use stem_core::record::{OutcomeWord, Report};
 
+use crate::contact::Contact;
 use crate::lease::Leases;
 use crate::worker::Options;
 
@@ -63,11 +64,11 @@ impl Pulse {
 }
 
 /// Sends a heartbeat now and every few seconds.
-pub(crate) async fn beat(control: Arc<dyn Control>, clock: Arc<dyn Clock>, pulse: Pulse) {
+pub(crate) async fn beat(control: Arc<dyn Control>, contact: Arc<Contact>, pulse: Pulse) {
+    let clock = contact.clock();
     loop {
-        if let Err(error) = control.beat(&pulse.take()).await {
-            tracing::warn!(%error, "the heartbeat was not sent");
-        }
+        // Where it fails, the next one tells the same.
+        let _ = contact.ask("beat", control.beat(&pulse.take())).await;
         clock.sleep_until(clock.now() + HEARTBEAT_INTERVAL).await;
     }
 }

@@ -7,6 +7,7 @@
 mod attempt;
 mod backoff;
 mod congestion;
+mod contact;
 mod context;
 mod duties;
 mod guests;

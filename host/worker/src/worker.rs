@@ -18,7 +18,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::attempt::{self, Desk};
-use crate::backoff::{Backoff, until_answered};
+use crate::backoff::{Backoff, may_pass, until_answered};
+use crate::contact::Contact;
 use crate::duties;
 use crate::guests::Guests;
 use crate::heartbeat::Counts;
@@ -110,6 +111,7 @@ pub struct Worker {
     guests: Arc<Guests>,
     leases: Arc<Leases>,
     counts: Arc<Counts>,
+    contact: Arc<Contact>,
     slots: Arc<Semaphore>,
 }
 
@@ -136,6 +138,7 @@ impl Worker {
             slots: Arc::new(Semaphore::new(options.slots)),
             leases: Arc::default(),
             counts: Arc::default(),
+            contact: Contact::new(Arc::clone(&stores.clock)),
             desk: Arc::new(desk),
             stores,
             options,
@@ -151,6 +154,7 @@ impl Worker {
         settling.spawn(settler::settle(
             Arc::clone(&self.stores.broker),
             Arc::clone(&self.leases),
+            Arc::clone(&self.contact),
             inbox,
         ));
         let claimed = self.claim(&ended, congestion, shutdown.clone()).await;
@@ -158,7 +162,7 @@ impl Worker {
         self.wind_up(&mut shutdown, &mut settling).await;
         duties.abort_all();
         if let Err(error) = self.stores.control.leave(&self.options.name).await {
-            tracing::warn!(%error, "leaving was not announced");
+            tracing::warn!(%error, cause = error.cause(), "leaving was not announced");
         }
         claimed.map(|()| self.summary())
     }
@@ -174,7 +178,7 @@ impl Worker {
         let mut queues = self.options.queues.clone();
         let mut work = tokio::select! {
             () = told(&mut shutdown, Shutdown::Graceful) => return Ok(()),
-            work = until_answered(|| self.stores.broker.work(&queues)) => work?,
+            work = until_answered(&self.contact, || self.stores.broker.work(&queues)) => work?,
         };
         let mut is_deep = false;
         loop {
@@ -200,7 +204,7 @@ impl Worker {
             }
             tokio::select! {
                 () = told(&mut shutdown, Shutdown::Graceful) => return Ok(()),
-                () = pause(&mut backoff, work.as_mut(), is_failed), if !is_deep => {}
+                () = self.pause(&mut backoff, work.as_mut(), is_failed), if !is_deep => {}
                 () = std::future::ready(()), if is_deep => {}
             }
         }
@@ -254,12 +258,10 @@ impl Worker {
             limit,
             lease: self.options.lease,
         };
-        match self.stores.broker.claim(&claim).await {
+        let claiming = self.stores.broker.claim(&claim);
+        match self.contact.ask("claim", claiming).await {
             Ok(deliveries) => Ok(Some(deliveries)),
-            Err(error) if error.is_transient() => {
-                tracing::warn!(%error, "claiming failed: trying again");
-                Ok(None)
-            }
+            Err(error) if may_pass(&error) => Ok(None),
             Err(error) => Err(error),
         }
     }
@@ -329,6 +331,17 @@ impl Worker {
         }
     }
 
+    /// Waits for work, or for a store that failed.
+    async fn pause(&self, backoff: &mut Backoff, work: &mut dyn Wakeups, is_failed: bool) {
+        if is_failed {
+            return backoff.pause().await;
+        }
+        match self.contact.ask("wait", work.next()).await {
+            Ok(()) => backoff.reset(),
+            Err(_) => backoff.pause().await,
+        }
+    }
+
     fn summary(&self) -> Summary {
         Summary {
             succeeded: self.counts.succeeded.load(Ordering::Relaxed),
@@ -356,22 +369,12 @@ impl Worker {
         &self.leases
     }
 
+    pub(crate) fn contact(&self) -> &Arc<Contact> {
+        &self.contact
+    }
+
     pub(crate) fn counts(&self) -> &Arc<Counts> {
         &self.counts
-    }
-}
-
-/// Waits for work, or for a store that failed.
-async fn pause(backoff: &mut Backoff, work: &mut dyn Wakeups, is_failed: bool) {
-    if is_failed {
-        return backoff.pause().await;
-    }
-    match work.next().await {
-        Ok(()) => backoff.reset(),
-        Err(error) => {
-            tracing::warn!(%error, "waiting for work failed: trying again");
-            backoff.pause().await;
-        }
     }
 }
 

@@ -33,11 +33,23 @@ pub struct Args {
     setup: Setup,
 }
 
+/// Fewer say nothing of a spread.
+const FEWEST_RUNS: u32 = 5;
+
+fn runs(text: &str) -> Result<u32, String> {
+    match text.parse() {
+        Ok(runs @ FEWEST_RUNS..) => Ok(runs),
+        _ => Err(format!(
+            "`{text}` is no number from {FEWEST_RUNS} on: fewer runs say nothing of the spread"
+        )),
+    }
+}
+
 /// How every subject is measured
 #[derive(Debug, Clone, clap::Args)]
 pub struct Setup {
     /// Runs of each measurement
-    #[arg(long, value_name = "N", global = true, default_value_t = 5, value_parser = clap::value_parser!(u32).range(5..))]
+    #[arg(long, value_name = "N", global = true, default_value_t = FEWEST_RUNS, value_parser = runs)]
     pub runs: u32,
     /// The store that is measured, in a namespace of its own [default: a new SQLite file beside the store in force]
     #[arg(long, value_name = "URL", global = true)]

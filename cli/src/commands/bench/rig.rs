@@ -60,7 +60,9 @@ impl Rig {
             namespace: Namespace::new(namespace)?,
             ..config.clone()
         };
-        let stores = stores::open(&config, Lifetime::OneProcess).await?;
+        let stores = stores::open(&config, Lifetime::OneProcess).await;
+        let stores =
+            stores.with_context(|| format!("work in the namespace `{}`", config.namespace))?;
         let client = Client::new(stores.clone(), config.default_queue.clone());
         let rig = Self {
             config,

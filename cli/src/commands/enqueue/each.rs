@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader, Read};
 use anyhow::{Context as _, Result};
 use indicatif::ProgressBar;
 use stem_core::client::{Client, EnqueueError, Enqueued, Request};
+use stem_core::ids::EnvelopeId;
 use stem_core::payload::{JSON, Payload};
 use stem_core::units::ByteSize;
 
 use super::{Args, payload};
-use crate::errors::Failure;
+use crate::errors::{self, Failure};
 use crate::invocation::Invocation;
 use crate::output::{Output, Unheard};
 use crate::progress;
@@ -39,6 +40,8 @@ struct Feed<'a> {
     output: &'a Output,
     /// The largest payload that is taken.
     limit: ByteSize,
+    /// Every line's id is so many behind this one as its number says.
+    id: EnvelopeId,
     bar: ProgressBar,
     enqueued: u64,
     /// Whether nobody reads the ids any more.
@@ -59,6 +62,7 @@ pub async fn run(
         client,
         output,
         limit: invocation.config.payload_limit,
+        id: args.id.unwrap_or_else(EnvelopeId::new),
         bar: progress::bytes(size, "enqueueing"),
         enqueued: 0,
         is_unheard: false,
@@ -66,7 +70,14 @@ pub async fn run(
     let fed = feed.feed(reader.as_mut()).await;
     feed.bar.finish_and_clear();
     let enqueued = feed.enqueued;
-    fed.with_context(|| format!("{} after {enqueued} were enqueued", args.attempted()))?;
+    fed.map_err(|error| {
+        let hint = match error.downcast_ref() {
+            Some(error) => args.hint(error, feed.id, invocation),
+            None => String::new(),
+        };
+        let attempted = format!("{} after {enqueued} were enqueued", args.attempted());
+        errors::advised(error, attempted, hint)
+    })?;
     if output.is_terminal() {
         output.note(format!("enqueued {enqueued}"));
     }
@@ -102,7 +113,7 @@ impl Feed<'_> {
             if line.is_empty() {
                 continue;
             }
-            batch.push(self.request(line), number);
+            batch.push(self.request(line, number), number);
             if batch.is_full() {
                 self.publish(std::mem::take(&mut batch)).await?;
             }
@@ -136,9 +147,10 @@ impl Feed<'_> {
         Payload::new(content_type, line.to_vec())
     }
 
-    fn request(&self, line: Vec<u8>) -> Request {
+    fn request(&self, line: Vec<u8>, number: u64) -> Request {
         let now = self.client.stores().clock.now();
-        self.args.request(self.payload(&line), now)
+        let id = self.id.plus(number);
+        self.args.request(id, self.payload(&line), now)
     }
 
     async fn publish(&mut self, batch: Batch) -> Result<()> {
@@ -147,7 +159,11 @@ impl Feed<'_> {
         }
         match self.client.enqueue_all(batch.requests.clone()).await {
             Ok(enqueued) => self.announce(&enqueued),
-            Err(EnqueueError::Store(error)) => Err(error.into()),
+            Err(error @ EnqueueError::Store(_)) => {
+                let ends = [batch.lines.first(), batch.lines.last()];
+                let [first, last] = ends.map(|line| line.copied().unwrap_or_default());
+                Err(error).context(format!("lines {first} to {last}"))
+            }
             Err(_) => self.publish_up_to_the_refused(batch).await,
         }
     }

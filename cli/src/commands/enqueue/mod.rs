@@ -7,15 +7,18 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use stem_core::broker::Due;
-use stem_core::client::{Client, Request};
+use stem_core::client::{Client, EnqueueError, Request};
 use stem_core::clock::Timestamp;
+use stem_core::ids::EnvelopeId;
 use stem_core::lookup::DEFAULT_WAIT;
 use stem_core::names::{HeaderName, QueueName, TaskName};
 use stem_core::payload::Payload;
+use stem_core::store_error::StoreErrorKind;
 
 use crate::arguments;
+use crate::errors;
 use crate::invocation::Invocation;
 use crate::stores::Lifetime;
 use crate::views::{EnqueuedView, EnvelopeView};
@@ -48,6 +51,9 @@ pub struct Args {
     /// Attempts in all [default: the task's own]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000))]
     max_attempts: Option<u32>,
+    /// The id of an earlier try, which said it: nothing is enqueued a second time
+    #[arg(long, value_name = "ID")]
+    id: Option<EnvelopeId>,
     /// Something that goes with it
     #[arg(long = "header", value_name = "K=V", value_parser = arguments::header)]
     headers: Vec<(HeaderName, String)>,
@@ -83,10 +89,13 @@ async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()
     if !args.unchecked {
         payload::check(&payload, &attempted)?;
     }
-    let enqueued = client
-        .enqueue(args.request(payload, client.stores().clock.now()))
-        .await
-        .with_context(|| attempted)?;
+    let id = args.id.unwrap_or_else(EnvelopeId::new);
+    let request = args.request(id, payload, client.stores().clock.now());
+    let enqueued = client.enqueue(request).await;
+    let enqueued = enqueued.map_err(|error| {
+        let hint = args.hint(&error, id, invocation);
+        errors::advised(error, attempted, hint)
+    })?;
     if !args.wait {
         return match output.is_json {
             true => output.json(&EnqueuedView::new(&enqueued, &args.task)),
@@ -94,8 +103,11 @@ async fn one(args: &Args, client: &Client, invocation: &Invocation) -> Result<()
         };
     }
     let timeout = args.timeout.unwrap_or(DEFAULT_WAIT);
-    let id = enqueued.id;
-    let ended = waiting::wait(client.stores(), id, timeout, output).await?;
+    // Whatever becomes of this command, it can be asked for.
+    if !output.is_json {
+        output.note(format!("enqueued {id}"));
+    }
+    let ended = waiting::wait(client.stores(), id, timeout, invocation).await?;
     if output.is_json {
         output.json(&EnvelopeView::new(id, &ended))?;
     }
@@ -112,8 +124,24 @@ impl Args {
         format!("enqueue `{}`", self.task)
     }
 
+    /// What else helps: where it was looked for, or how to try again.
+    fn hint(&self, error: &EnqueueError, id: EnvelopeId, invocation: &Invocation) -> String {
+        if matches!(error, EnqueueError::UnknownTask { .. }) {
+            return format!("it was looked for in {}", invocation.place());
+        }
+        match (may_be_enqueued(error), &self.each) {
+            (false, _) => String::new(),
+            (true, None) => format!(
+                "it may be enqueued all the same: the same command with `--id {id}` enqueues it once"
+            ),
+            (true, Some(_)) => format!(
+                "some may be enqueued all the same: the same command with `--id {id}` enqueues no line twice"
+            ),
+        }
+    }
+
     /// A request with this payload; what is not given stays open (E4). What is due already waits for nothing.
-    fn request(&self, payload: Payload, now: Timestamp) -> Request {
+    fn request(&self, id: EnvelopeId, payload: Payload, now: Timestamp) -> Request {
         let delay = self.delay.filter(|delay| !delay.is_zero());
         let time = self.at.filter(|time| *time > now);
         Request {
@@ -126,8 +154,18 @@ impl Args {
             priority: self.priority,
             max_attempts: self.max_attempts,
             headers: self.headers.iter().cloned().collect::<BTreeMap<_, _>>(),
+            id: Some(id),
             is_unchecked: self.unchecked,
             ..Request::new(self.task.clone(), payload)
         }
     }
+}
+
+/// Whether nobody knows what became of it.
+fn may_be_enqueued(error: &EnqueueError) -> bool {
+    let EnqueueError::Store(error) = error else {
+        return false;
+    };
+    let kinds = [StoreErrorKind::Unavailable, StoreErrorKind::Unconfirmed];
+    kinds.contains(&error.kind())
 }

@@ -11,7 +11,7 @@ use stem_core::control::WorkerStatus;
 use crate::invocation::Invocation;
 use crate::output::{Columns, ago, alarm_cell, size};
 use crate::stores::Lifetime;
-use crate::views::WorkerView;
+use crate::views::{WorkerView, running};
 
 pub use start::{StartArgs, new_options, work};
 
@@ -72,7 +72,7 @@ fn row((worker, now): &(WorkerStatus, Timestamp)) -> Vec<Cell> {
         Cell::new(&beat.version),
         Cell::new(queues.join(", ")),
         Cell::new(beat.slots),
-        Cell::new(beat.running),
+        Cell::new(running(worker)),
         Cell::new(beat.succeeded),
         Cell::new(beat.failed),
         Cell::new(size(beat.memory_bytes)),

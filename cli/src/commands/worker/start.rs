@@ -60,6 +60,7 @@ pub async fn run(mut args: StartArgs, invocation: &Invocation) -> Result<()> {
     let engine = Engine::for_worker(options.slots, &stores.clock, &invocation.config)?;
     let sandbox = format!("sandbox: {}", engine.settings());
     invocation.output.note(sandbox);
+    invocation.output.note(place(invocation));
     let signatures = args.signing(invocation).policy()?;
     let executor = engine.executor(&stores, signatures).await?;
     work(stores, executor, options, signals).await
@@ -134,6 +135,15 @@ async fn queues_of(stores: &Stores, default: &QueueName) -> Result<Vec<QueueName
         .filter(|queue| queue != default)
         .collect();
     Ok(std::iter::once(default.clone()).chain(named).collect())
+}
+
+/// Which stores it works on.
+fn place(invocation: &Invocation) -> String {
+    let (place, config) = (invocation.place(), &invocation.config);
+    match config.results == config.broker {
+        true => format!("store: {place}"),
+        false => format!("stores: {place}, results in {}", config.results),
+    }
 }
 
 fn announce(options: &Options) {

@@ -65,7 +65,7 @@ async fn what_no_replica_has_does_not_count() {
     for process in [&here, &process("there", &options).await] {
         let refused = try_publish(process, &publication).await;
         let error = refused.expect_err("the replica has nothing");
-        assert_eq!(error.kind(), StoreErrorKind::Unavailable);
+        assert_eq!(error.kind(), StoreErrorKind::Unconfirmed);
     }
     pair.replica.resume();
     let again = async { while try_publish(&here, &publication).await.is_err() {} };

@@ -15,7 +15,8 @@ pub async fn refusal(options: Options) -> (StoreErrorKind, String) {
     let refused = Store::open(options).await.map(|_| ());
     let error = refused.expect_err("it is refused");
     let cause = std::error::Error::source(&error).expect("it says why");
-    (error.kind(), format!("{error}: {cause}"))
+    let advice = error.advice().unwrap_or_default();
+    (error.kind(), format!("{error}: {cause}: {advice}"))
 }
 
 /// B9: a server that evicts would drop envelopes.
@@ -28,6 +29,15 @@ async fn a_server_that_evicts_is_refused_unless_that_is_allowed() {
     assert!(message.contains("allkeys-lru"), "{message}");
     options.allows_eviction = true;
     Store::open(options).await.expect("it is allowed");
+}
+
+/// B13: what is written would be refused after a wait for a master.
+#[tokio::test]
+async fn a_replica_is_refused_at_once() {
+    let server = Server::start(&["--save", "", "--replicaof", "127.0.0.1 1"]);
+    let (kind, message) = refusal(server.options()).await;
+    assert_eq!(kind, StoreErrorKind::NotPermitted);
+    assert!(message.contains("name its master"), "{message}");
 }
 
 /// What `store info` says of the durability of a server with these settings.
