@@ -72,9 +72,6 @@ async fn what_lies_behind_entries_that_are_known_again_is_claimed() {
     }
     server.restore(&lane, &before);
     let ids = here.add_all(&publications(3)).await;
-    let mut claimed = Vec::new();
-    for _ in 0..10 {
-        claimed.extend(here.claim_ids(10).await);
-    }
-    assert_eq!(claimed, ids);
+    assert!(here.claim_ids(40).await.is_empty());
+    assert_eq!(here.claim_ids(40).await, ids);
 }
