@@ -27,7 +27,7 @@ use crate::wakeups::Work;
 const PUBLISH: &str = "publish";
 const CLAIM: &str = "claim";
 const RENEW: &str = "renew leases";
-/// For so many the server needs a tenth of a second or two.
+/// For so many the server needs half a tenth of a second, and for so many bytes half a second.
 const MOST_PUBLISHED: usize = 10_000;
 const LARGEST_PUBLISHED: ByteSize = ByteSize(64 << 20);
 

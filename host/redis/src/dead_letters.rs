@@ -64,18 +64,28 @@ impl DeadLetters for Store {
 
     async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
         const REPLAY: &str = "replay dead letters";
-        let call = self.about(&scripts::REPLAY, ids);
-        let answer = self.run(REPLAY, &call).await?;
-        let marks = self.named(REPLAY, reply::marks(answer, ids.len()))?;
-        Ok(marks.into_iter().map(|mark| mark == b'1').collect())
+        let mut replayed = Vec::with_capacity(ids.len());
+        while replayed.len() < ids.len() {
+            let part = part_of(ids, replayed.len());
+            let call = self.about(&scripts::REPLAY, part);
+            let answer = self.run_through(REPLAY, &call).await?;
+            let marks = self.named(REPLAY, reply::marks(answer, part.len()))?;
+            replayed.extend(marks.into_iter().map(|mark| mark == b'1'));
+        }
+        Ok(replayed)
     }
 
     async fn remove(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
         const REMOVE: &str = "remove dead letters";
-        let call = self.about(&scripts::REMOVE, ids);
-        let answer = self.run(REMOVE, &call).await?;
-        let marks = self.named(REMOVE, reply::marks(answer, ids.len()))?;
-        Ok(marks.into_iter().map(|mark| mark == b'1').collect())
+        let mut removed = Vec::with_capacity(ids.len());
+        while removed.len() < ids.len() {
+            let part = part_of(ids, removed.len());
+            let call = self.about(&scripts::REMOVE, part);
+            let answer = self.run(REMOVE, &call).await?;
+            let marks = self.named(REMOVE, reply::marks(answer, part.len()))?;
+            removed.extend(marks.into_iter().map(|mark| mark == b'1'));
+        }
+        Ok(removed)
     }
 }
 

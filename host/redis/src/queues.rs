@@ -69,7 +69,10 @@ impl Queues for Store {
         const LIST: &str = "list waiting envelopes";
         let mut call = self.call(&scripts::WAITING);
         call.arg(queue.as_str()).arg(limit);
-        let answer = self.run_bulk(LIST, &call).await?;
+        let mut answer = Value::Nil;
+        while answer == Value::Nil {
+            answer = self.run_bulk(LIST, &call).await?;
+        }
         let id = |value| reply::id(&reply::bytes(value)?);
         let ids = reply::list(answer).and_then(|ids| ids.into_iter().map(id).collect());
         self.named(LIST, ids)

@@ -2,6 +2,8 @@
 -- looks at a bounded number, and knows whether there may be more: then it does nothing else, and is called again at once.
 
 local budget, is_more = CHUNK, false
+-- What is brought back of a queue however much others had: none waits for another.
+local LEAST = 64
 
 local function spend(number)
   budget = math.max(0, budget - number)
@@ -58,10 +60,18 @@ local function look_at(queue, batch, now)
   spend(#ids)
 end
 
+-- Begins with another queue, whatever the one before it has left to do. Answers whether that had more.
+local function go_on()
+  local had_more = is_more
+  budget, is_more = math.max(budget, LEAST), false
+  return had_more
+end
+
 -- Puts back what its worker has lost.
 local function rescue(queue, now)
-  local index, few = P .. 'ends:' .. queue, 16
+  local index = P .. 'ends:' .. queue
   while true do
+    local few = math.max(1, math.min(16, math.floor(budget / BATCH)))
     local batches = call('ZRANGEBYSCORE', index, '-inf', now, 'LIMIT', 0, few)
     if #batches == 0 then return end
     if budget == 0 then

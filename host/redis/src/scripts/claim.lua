@@ -103,6 +103,7 @@ end
 local function peek(lane, wanted)
   local packs = read_packs(lane, wanted)
   lane.seen = lane.returned > 0 and merge(read_back(lane, wanted), packs) or packs
+  if #lane.seen.ids == 0 then mend_lane(lane) end
 end
 
 -- Takes all up to this one out of the stream; what is left of its pack is taken later.
@@ -207,8 +208,8 @@ local function lease_for(envelope, queue, known)
   return known[key]
 end
 
--- Whether an envelope still is what its seat stood for. A server keeps or loses each of our steps whole, so that only a
--- key which somebody has put back or removed by hand says otherwise: then nothing runs that is somewhere else too.
+-- Whether an envelope still waits in its seat. A server keeps or loses each of our steps whole, so that only a key which
+-- somebody has put back or removed by hand says otherwise: then nothing runs that is due later, dead or gone.
 local function is_ready(envelope, entry, letter)
   -- No text is made for the comparison.
   return envelope and envelope:byte(1) == IN_LANE and envelope:byte(29) == #entry + 1
@@ -264,14 +265,16 @@ local function claim_from(queue)
   if wanted > 0 then take_all(lanes, order, hand_out(queue, these, wanted)) end
 end
 
+local has_more = false
 for i = FIRST_QUEUE, #ARGV do
-  if given >= limit or is_more or is_full() then break end
+  if given >= limit or is_full() then break end
   if call('SISMEMBER', P .. 'paused', ARGV[i]) == 0 then claim_from(ARGV[i]) end
+  has_more = go_on() or has_more
 end
 
 -- Where every answer has arrived, and this one gives nothing, the line stays as it is.
 if given > 0 or number ~= arrived + 1 then
   call('SET', line, table.concat(heard), 'PXAT', after(now, length + LINGER))
 end
-if given < limit and (is_more or is_full()) then answer[2] = 1 end
+if given < limit and (has_more or is_full()) then answer[2] = 1 end
 return answer

@@ -5,23 +5,24 @@
 local queue, priority, after = ARGV[1], ARGV[2], ARGV[3]
 local ids, next_one = {}, ''
 
--- What came back into a lane, and then what nobody has had yet. Answers where to go on.
+-- What nobody has had yet in a lane, and then what came back: what leaves a broken pack meanwhile is met there. Answers
+-- where to go on.
 local function look_in_lane()
   local lane, packs = lane_of(queue, priority), math.floor(CHUNK / PACK)
-  local first = tonumber(after == '' and '0' or after:match('^back (%d+)$'))
+  local first = tonumber(after:match('^back (%d+)$'))
   if first then
     local seats = call('ZREVRANGE', lane.back, first, first + CHUNK - 1)
     for i, seat in ipairs(seats) do
       local _, _, id = read_seat(seat)
       ids[i] = id
     end
-    return #seats == CHUNK and 'back ' .. first + CHUNK or '-'
+    return #seats == CHUNK and 'back ' .. first + CHUNK or ''
   end
-  local entries = call('XRANGE', lane.key, after == '-' and after or '(' .. after, '+', 'COUNT', packs)
+  local entries = call('XRANGE', lane.key, after == '' and '-' or '(' .. after, '+', 'COUNT', packs)
   for _, entry in ipairs(entries) do
     for _, id in ipairs(left_of(lane, entry)) do ids[#ids + 1] = id end
   end
-  return #entries == packs and entries[packs][1] or ''
+  return #entries == packs and entries[packs][1] or 'back 0'
 end
 
 if priority == '' then

@@ -13,8 +13,8 @@ local lanes = {}
 
 local function read_lane(queue, priority, text)
   local lane = {queue = queue, priority = priority, waiting = 0, returned = 0, next = ''}
-  if text then
-    local waiting, returned, next = text:match('^(%d+) (%d+) (.*)$')
+  local waiting, returned, next = (text or ''):match('^(%d+) (%d+) (.*)$')
+  if waiting then
     lane.waiting, lane.returned, lane.next = tonumber(waiting), tonumber(returned), next
   end
   lane.key, lane.back = P .. 'lane:' .. priority .. ':' .. queue, P .. 'back:' .. priority .. ':' .. queue
@@ -42,7 +42,7 @@ end
 
 -- Writes what has changed; a lane goes with its content. Whatever its number says, what lies there stays.
 local function save_lane(lane)
-  if lane.waiting <= 0 then
+  if lane.waiting <= 0 or lane.returned < 0 then
     lane.returned = call('ZCARD', lane.back)
     lane.waiting = call('XLEN', lane.key) + lane.returned
   end
@@ -54,6 +54,12 @@ local function save_lane(lane)
     call('HDEL', P .. 'lanes:' .. lane.queue, lane.priority)
     lane.next = ''
   end
+end
+
+-- Counts again in a lane that has nothing, whatever its number says.
+local function mend_lane(lane)
+  lane.waiting = 0
+  save_lane(lane)
 end
 
 -- How many envelopes are in the lanes of a queue.

@@ -1,14 +1,23 @@
 -- Puts dead letters back at the end of their lanes as a new generation, in the order given. Answers 1 for each that was
--- there.
+-- there; nothing where more is due than one run can put before them, and nothing is replayed.
 
 local now = time()
 local answers, replayed, rung = {}, {}, {}
 
+-- What is due joined its lane before.
+local queues = {}
+for _, id in ipairs(ARGV) do
+  local e = dead(id, now)
+  if e and not queues[e.queue] then
+    queues[e.queue] = true
+    promote(e.queue, now)
+  end
+end
+if is_more then return false end
+
 local function replay(id)
   local e = dead(id, now)
   if not e then return 0 end
-  -- What is due joined its lane before.
-  if not rung[e.queue] then promote(e.queue, now) end
   exhume(e)
   e.generation = e.generation + 1
   e.attempts, e.losses, e.snoozes, e.faults = 0, 0, 0, 0

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use stem_core::broker::{Delivery, Publication};
 use stem_core::ids::EnvelopeId;
+use stem_core::state::EndState;
 use stem_testkit::builders::{
     DEFAULT_QUEUE, delayed, publication, publications, queue_name, queued_in,
 };
@@ -133,4 +134,34 @@ async fn a_publish_brings_in_what_is_due_a_part_at_a_time() {
     assert_eq!(calls_since(&moved, "xadd", before), [3, 10 * 16 + 10]);
     let claimed = there.claim_from(&[queue_name("queue-7")], 251).await;
     assert_eq!(claimed[250].receipt.id, late[7].id);
+}
+
+/// B3, B6: what comes back in one queue keeps nobody in another waiting.
+#[tokio::test]
+async fn a_backlog_of_one_queue_holds_up_no_other() {
+    let moved = Moved::start();
+    let [here, there] = moved.processes(["here", "there"]).await;
+    here.add_all(&all_delayed(2_500)).await;
+    moved.clock.advance(SECOND);
+    let other = here.add(&queued_in("other")).await;
+    let before = calls(&moved, "xadd");
+    let queues = [DEFAULT_QUEUE, "other"].map(queue_name);
+    let claimed = there.claim_from(&queues, 1).await;
+    assert_eq!(claimed[0].receipt.id, other);
+    // A thousand of them, in packs of 16.
+    assert_eq!(calls_since(&moved, "xadd", before)[1], 63);
+}
+
+/// B7, B10: a replayed one goes behind all that fell due before.
+#[tokio::test]
+async fn what_is_replayed_overtakes_nothing_that_is_due() {
+    let moved = Moved::start();
+    let [here, there] = moved.processes(["here", "there"]).await;
+    let dead = here.add(&publication()).await;
+    here.end_next(EndState::Failed).await;
+    here.add_all(&all_delayed(1_500)).await;
+    moved.clock.advance(SECOND);
+    assert_eq!(there.replay(&[dead]).await, [true]);
+    let claimed = there.claim_ids(1_501).await;
+    assert_eq!(claimed.last(), Some(&dead));
 }

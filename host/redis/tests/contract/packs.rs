@@ -75,3 +75,18 @@ async fn what_lies_behind_entries_that_are_known_again_is_claimed() {
     assert!(here.claim_ids(40).await.is_empty());
     assert_eq!(here.claim_ids(40).await, ids);
 }
+
+/// B4: a count that somebody has altered by hand is made anew, and stops nobody.
+#[tokio::test]
+async fn a_lane_whose_count_is_off_goes_on() {
+    let server = Server::start(&["--save", ""]);
+    let here = here(&server).await;
+    for off in ["13 -3 ", "0", "1 0 ", "999 7 "] {
+        let mut ids = here.add_all(&publications(20)).await;
+        let lanes = server.ask::<Vec<String>>(&["KEYS", "*}:lanes:*"]).remove(0);
+        let _: u64 = server.ask(&["HSET", &lanes, "0", off]);
+        ids.push(here.add(&publications(1)[0]).await);
+        assert_eq!(drain(&here, 4).await, ids, "{off}");
+        assert!(here.queues().await.iter().all(|queue| queue.queued == 0));
+    }
+}
