@@ -57,8 +57,8 @@ const CONNECTION_NAME: &str = "stem";
 /// Settings given as flags; they hold for every command.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
-    /// Where queues, modules and dead letters are: sqlite:PATH, redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE] (a cluster:
-    /// HOST,HOST), redis-sentinel://HOST,HOST/MASTER, both with TLS as rediss…, or memory:
+    /// Where queues, modules and dead letters are: sqlite:PATH, redis://USER:PASSWORD@HOST:PORT/DATABASE (HOST alone will
+    /// do; HOST,HOST is a cluster), redis-sentinel://HOST,HOST/MASTER, both with TLS as rediss…, or memory:
     #[arg(long, value_name = "URL", global = true, help_heading = "Stores")]
     pub broker_url: Option<String>,
     /// Where results are, if not where the broker is
