@@ -143,9 +143,12 @@ fn said(error: &RedisError) -> String {
             "what it answers is cut off, or no answer of a Redis server".to_owned()
         }
         _ if error.kind() == ErrorKind::AuthenticationFailed => {
-            "it refuses the user or the password".to_owned()
+            "it refuses the user or the password, or has none".to_owned()
         }
         (Some("NOAUTH"), _) => "it wants a password (NOAUTH)".to_owned(),
+        (_, Some(detail)) if detail.contains(UNAUTHENTICATED) => {
+            "it wants a password (NOAUTH)".to_owned()
+        }
         (Some("OOM"), _) => "its memory is full (OOM)".to_owned(),
         (Some("ERR") | None, Some(detail)) if is_answer => detail.to_owned(),
         (Some(code), Some(detail)) if is_answer => format!("{detail} ({code})"),
@@ -208,6 +211,7 @@ fn sort_text(error: &RedisError) -> Option<(StoreErrorKind, String)> {
         ("not allowed in cluster mode", ONE_DATABASE),
         ("DB index is out of range", DATABASE),
         ("unknown command 'SENTINEL'", NO_SENTINEL),
+        (UNAUTHENTICATED, WHO),
     ];
     let found = advice.into_iter().find(|(part, _)| says.contains(part))?;
     Some((StoreErrorKind::NotPermitted, found.1.to_owned()))
@@ -241,6 +245,8 @@ fn unconnected_advice(error: &RedisError, manner: &str) -> String {
 /// Where a full server gets room.
 pub(crate) const FULL: &str =
     "raise `maxmemory`, or let workers drain it; records go a day after the end of their envelopes";
+/// What is answered to a long command of somebody who has given no password: it is not even read.
+const UNAUTHENTICATED: &str = "Protocol error: unauthenticated";
 const WHO: &str = "check the user and the password in the URL (redis://USER:PASSWORD@HOST, or redis://:PASSWORD@HOST), \
     and that the server knows them: a restart forgets users that no aclfile keeps";
 const LISTED: &str = "docs/redis.md lists what the server allows a user who needs no more";

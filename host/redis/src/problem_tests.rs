@@ -12,7 +12,13 @@ fn refusal(line: &str) -> RedisError {
 
 use StoreErrorKind::{Full, Internal, NotPermitted, Unavailable};
 
-const ANSWERS: [(&str, StoreErrorKind, &str, &str); 11] = [
+const ANSWERS: [(&str, StoreErrorKind, &str, &str); 12] = [
+    (
+        "ERR Protocol error: unauthenticated multibulk length",
+        NotPermitted,
+        "it wants a password",
+        "check the user and the password",
+    ),
     (
         "NOAUTH Authentication required.",
         NotPermitted,
