@@ -1,5 +1,5 @@
 -- What the scripts share that bring envelopes back into their lanes: what falls due, and what its worker gives up. One run
--- looks at a bounded number, and knows whether there may be more: then it does nothing else, and is called again at once.
+-- looks at a bounded number, and knows whether a queue may have more: then nothing else is done there before another run.
 
 local budget, is_more = CHUNK, false
 -- What is brought back of a queue however much others had: none waits for another.
