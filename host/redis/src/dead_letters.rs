@@ -12,7 +12,7 @@ use crate::entry::Entry;
 use crate::link::Call;
 use crate::problem::{Problem, Stepped};
 use crate::reply;
-use crate::scripts;
+use crate::scripts::{self, Script};
 use crate::store::{Store, part_of};
 
 const LIST: &str = "list dead letters";
@@ -64,28 +64,12 @@ impl DeadLetters for Store {
 
     async fn replay(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
         const REPLAY: &str = "replay dead letters";
-        let mut replayed = Vec::with_capacity(ids.len());
-        while replayed.len() < ids.len() {
-            let part = part_of(ids, replayed.len());
-            let call = self.about(&scripts::REPLAY, part);
-            let answer = self.run_through(REPLAY, &call).await?;
-            let marks = self.named(REPLAY, reply::marks(answer, part.len()))?;
-            replayed.extend(marks.into_iter().map(|mark| mark == b'1'));
-        }
-        Ok(replayed)
+        self.mark_each(REPLAY, &scripts::REPLAY, ids).await
     }
 
     async fn remove(&self, ids: &[EnvelopeId]) -> Result<Vec<bool>, StoreError> {
         const REMOVE: &str = "remove dead letters";
-        let mut removed = Vec::with_capacity(ids.len());
-        while removed.len() < ids.len() {
-            let part = part_of(ids, removed.len());
-            let call = self.about(&scripts::REMOVE, part);
-            let answer = self.run(REMOVE, &call).await?;
-            let marks = self.named(REMOVE, reply::marks(answer, part.len()))?;
-            removed.extend(marks.into_iter().map(|mark| mark == b'1'));
-        }
-        Ok(removed)
+        self.mark_each(REMOVE, &scripts::REMOVE, ids).await
     }
 }
 
@@ -98,6 +82,24 @@ enum Form {
 }
 
 impl Store {
+    /// Does something with dead letters, a part of them at a time; whether each was there.
+    async fn mark_each(
+        &self,
+        operation: &'static str,
+        script: &'static Script,
+        ids: &[EnvelopeId],
+    ) -> Result<Vec<bool>, StoreError> {
+        let mut found = Vec::with_capacity(ids.len());
+        while found.len() < ids.len() {
+            let part = part_of(ids, found.len());
+            let call = self.about(script, part);
+            let answer = self.run_through(operation, &call).await?;
+            let marks = self.named(operation, reply::marks(answer, part.len()))?;
+            found.extend(marks.into_iter().map(|mark| mark == b'1'));
+        }
+        Ok(found)
+    }
+
     async fn list_as(
         &self,
         form: Form,

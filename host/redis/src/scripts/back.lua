@@ -42,8 +42,7 @@ end
 
 -- Looks at what was claimed together: what its worker has lost goes back, and at the rest is looked when it may next end.
 local function look_at(queue, batch, now)
-  local ids, lost, alive, first = {}, {}, {}, math.huge
-  for i = 1, #batch, 16 do ids[#ids + 1] = batch:sub(i, i + 15) end
+  local ids, lost, alive, first = ids_in(batch, 1), {}, {}, math.huge
   for i, lease in ipairs(call('HMGET', P .. 'leased', unpack(ids))) do
     local _, ends
     if lease then _, ends = unpack_bytes('>I4I8', lease) end

@@ -22,8 +22,7 @@ local function continue_line()
   if last <= arrived then return true end
   local kept, unheard = call('GET', line), {}
   local till = unpack_bytes('>I8', kept, 9)
-  for i = 17, #kept, 16 do
-    local id = kept:sub(i, i + 15)
+  for _, id in ipairs(ids_in(kept, 17)) do
     local stored = call('HGET', P .. 'leased', id)
     local lease = stored and unpack_lease(stored)
     -- Where it ends at another time it is another lease.
@@ -218,19 +217,19 @@ end
 
 -- How much an answer holds, about: nobody else is served while the server puts it together. How large envelopes are is
 -- known when they have been read, a few at a time.
-local ROOM, FEW = 4194304, 16
+local FEW = 16
 local answer, given, size, largest = {now, 0}, 0, 0, 0
 -- What the line keeps of it.
 local heard = {pack_bytes('>I8I8', number, ends)}
 
 local function is_full()
-  return size >= ROOM
+  return size >= FULL
 end
 
 -- How many are read next: as many as have room, if they are like the largest.
 local function portion()
   if largest == 0 then return 4 end
-  return math.min(FEW, math.ceil((ROOM - size) / largest))
+  return math.min(FEW, math.ceil((FULL - size) / largest))
 end
 
 -- Leases what is ready of these, as far as there is room. Answers how many it has looked at.

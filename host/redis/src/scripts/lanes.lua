@@ -5,7 +5,7 @@
 -- `lanes:QUEUE` says of each lane how many envelopes it has, how many of these came back, and which seat is the next one
 -- where a part of the first pack has been taken.
 
-local PACK, ID, BEFORE_A = 16, 16, 96
+local PACK, BEFORE_A = 16, 96
 local LETTERS = {}
 for i = 1, PACK do LETTERS[i] = string.char(BEFORE_A + i) end
 
@@ -107,10 +107,9 @@ end
 
 -- What is left of an entry: its ids, and the number of the first one's seat.
 local function left_of(lane, entry)
-  local ids, pack, first = {}, entry[2][2], 1
+  local first = 1
   if lane.next ~= '' and lane.next:sub(1, -2) == entry[1] then first = lane.next:byte(-1) - BEFORE_A end
-  for i = first, #pack / ID do ids[#ids + 1] = pack:sub(ID * i - ID + 1, ID * i) end
-  return ids, first
+  return ids_in(entry[2][2], ID * (first - 1) + 1), first
 end
 
 -- The parts of a position: since when, which entry of that time, and the letter of the seat.

@@ -52,6 +52,14 @@ local function is_derived(id)
   return math.floor(id:byte(7) / 16) == 8
 end
 
+-- The ids that stand one behind the other, from a byte on.
+local ID = 16
+local function ids_in(text, from)
+  local ids = {}
+  for i = from, #text, ID do ids[#ids + 1] = text:sub(i, i + ID - 1) end
+  return ids
+end
+
 local function ring(queues)
   for queue in pairs(queues) do call('PUBLISH', P .. 'work', queue) end
 end
