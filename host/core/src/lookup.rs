@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use crate::ids::EnvelopeId;
 use crate::queues::{EnvelopeStatus, Place};
 use crate::record::{End, Record};
@@ -101,12 +103,9 @@ pub async fn wait(
     mut seen: impl FnMut(&Lookup),
 ) -> Result<Option<Lookup>, StoreError> {
     let mut changes = stores.results.changes_of(id).await?;
-    let mut found = look_up(stores, id).await?;
-    // Its bytes never change: they are read once.
-    let bytes = found.as_ref().and_then(|found| found.status.as_ref());
-    let bytes = bytes.map(|status| status.bytes.clone());
+    let mut bytes = None;
     loop {
-        let Some(lookup) = found else {
+        let Some(lookup) = look_again(stores, id, &mut bytes).await? else {
             return Ok(None);
         };
         let is_dying = lookup.state == State::Failed
@@ -123,12 +122,23 @@ pub async fn wait(
         } else if let Ok(change) = tokio::time::timeout(DYING, changes.next()).await {
             change?;
         }
-        found = look_up_all(stores, &[id]).await?.pop().flatten();
-        let status = found.as_mut().and_then(|found| found.status.as_mut());
-        if let (Some(status), Some(bytes)) = (status, &bytes) {
-            status.bytes = bytes.clone();
-        }
     }
+}
+
+/// Looks an envelope up whose bytes may be known: they never change, and are read with the first status that there is.
+async fn look_again(
+    stores: &Stores,
+    id: EnvelopeId,
+    bytes: &mut Option<Bytes>,
+) -> Result<Option<Lookup>, StoreError> {
+    let mut found = match bytes {
+        None => look_up(stores, id).await?,
+        Some(_) => look_up_all(stores, &[id]).await?.pop().flatten(),
+    };
+    if let Some(status) = found.as_mut().and_then(|found| found.status.as_mut()) {
+        status.bytes = bytes.get_or_insert_with(|| status.bytes.clone()).clone();
+    }
+    Ok(found)
 }
 
 /// Where the record lies on another server, its failure is seen before the dead letter, and no change of records says
